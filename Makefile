@@ -1,0 +1,53 @@
+# Everything runs in a virtual environment of the project's own, made from the lock file with hashes.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test e2e lint crds bench lock clean format
+
+help: ## show the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+venv: $(STAMP) ## make the virtual environment
+
+demo: $(STAMP) ## watch a saga undo itself, on an embedded cluster
+	$(BIN)/python examples/order/demo.py
+
+test: $(STAMP) ## unit, embedded and chart tests: no Go, no cluster
+	$(BIN)/python -m pytest tests -m "not e2e and not bench"
+
+e2e: $(STAMP) ## the scenario suite on a real control plane (needs Go)
+	$(BIN)/python -m pytest tests -m e2e
+
+bench: $(STAMP) ## figures: throughput, latency, writes
+	$(BIN)/python -m pytest tests/bench -m bench -s
+
+lint: $(STAMP) ## ruff, mypy --strict, import layers, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m backstay.api.crd --check crds charts/backstay/crd-bases
+
+format: $(STAMP) ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+crds: $(STAMP) ## generate crds/ from the models
+	$(BIN)/python -m backstay.api.crd crds charts/backstay/crd-bases
+
+lock: $(STAMP) ## renew the lock files (needs uv)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --upgrade --extra dev pyproject.toml -o requirements-dev.lock
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
