@@ -26,8 +26,6 @@ LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_RUN: Final = f"{GROUP}/run"
 """UID of the run that a Job or Pod belongs to; the selector of the Job and Pod informers."""
 LABEL_WORKFLOW: Final = f"{GROUP}/workflow"
-LABEL_FINISHED: Final = f"{GROUP}/finished"
-"""Put lazily on finished runs, so that the operator's watch leaves them out."""
 
 ANNOTATION_PATH: Final = f"{GROUP}/path"
 """The path of the step that a Job works for, as in `pack[3]/box`."""

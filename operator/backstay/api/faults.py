@@ -1,0 +1,45 @@
+"""The error types that Backstay itself raises, and the classes above them (DESIGN §4).
+
+An error's type decides what `catch` and `retry.on` match. Any other type is a business error, raised by a container's output
+or by a `fail` step: it is Permanent, because repeating an attempt does not change a declined card.
+"""
+
+from typing import Final
+
+TRANSIENT: Final = "Transient"
+PERMANENT: Final = "Permanent"
+ANY: Final = "*"
+
+BUILT_IN: Final[dict[str, str]] = {
+    "Timeout": "",
+    "ExitCode": TRANSIENT,
+    "OOMKilled": TRANSIENT,
+    "Evicted": TRANSIENT,
+    "NodeLost": TRANSIENT,
+    "JobDeleted": TRANSIENT,
+    "ImagePull": TRANSIENT,
+    "Unschedulable": TRANSIENT,
+    "StartTimeout": TRANSIENT,
+    "InvalidOutput": PERMANENT,
+    "InvalidJob": PERMANENT,
+    "InvalidParameters": PERMANENT,
+    "InvalidWorkflow": PERMANENT,
+    "WorkflowNotFound": PERMANENT,
+    "ExpressionError": PERMANENT,
+    "JoinFailed": PERMANENT,
+    "LimitExceeded": PERMANENT,
+    "Cancelled": PERMANENT,
+    "DeadlineExceeded": PERMANENT,
+    "Ended": PERMANENT,
+}
+"""Error type → its class; Timeout has none: whether a repeat helps is for the workflow's author to say."""
+
+
+def class_of(error_type: str) -> str:
+    """Return `Transient`, `Permanent` or `""` for an error type; business errors are Permanent."""
+    return BUILT_IN.get(error_type, PERMANENT)
+
+
+def matches(error_type: str, wanted: tuple[str, ...] | list[str]) -> bool:
+    """Tell whether an error is one of the wanted types or classes; `*` wants them all."""
+    return any(want in (ANY, error_type) or (want and want == class_of(error_type)) for want in wanted)

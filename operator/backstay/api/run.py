@@ -1,0 +1,138 @@
+"""WorkflowRun: one execution of a Workflow. Its status is the whole state of the execution."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from backstay.api.base import Duration, Json, JsonObject, Model, Text
+from backstay.api.meta import Condition
+from backstay.api.policies import Fault
+from backstay.api.workflow import RevisionRef, WorkflowSpec
+
+
+class WorkflowRef(Model):
+    """What to run: a Workflow of the same namespace by name, or a definition written in place."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=253, description="Name of a Workflow in the run's namespace.")
+    revision: int | None = Field(default=None, ge=1, description="Number of the revision to run; the newest where it is missing.")
+    inline: WorkflowSpec | None = Field(default=None, description="The definition itself, for runs without a Workflow object.")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "WorkflowRef":
+        if (self.name is None) == (self.inline is None):
+            raise ValueError("give exactly one of name and inline")
+        if self.revision is not None and self.name is None:
+            raise ValueError("revision goes with name; an inline definition has none")
+        return self
+
+
+class Cancel(Model):
+    """Ask for the run to end early."""
+
+    reason: Text = Field(default="", description="Why, in words; it goes into the journal.")
+    compensate: bool = Field(default=True, description="Undo the completed steps that say how.")
+
+
+class TimeToLive(Model):
+    """How long a finished run is kept; 0s keeps it for ever."""
+
+    succeeded: Duration = Field(default=timedelta(hours=24), description="After success (default 24h).")
+    failed: Duration = Field(default=timedelta(days=7), description="After failure or cancellation (default 7d).")
+
+
+class WorkflowRunSpec(Model):
+    """What to run, with what; and what people ask of a run while it goes."""
+
+    workflow: WorkflowRef = Field(description="What to run. It cannot change after creation.")
+    parameters: JsonObject = Field(default_factory=dict, description="Values for the workflow's parameters. They cannot change after creation.")
+    service_account_name: str | None = Field(default=None, max_length=253, description="Service account of the run's pods (default: the namespace's default).")
+    timeout: Duration | None = Field(default=None, description="How long the run may take, instead of the workflow's own timeout.")
+    ttl: TimeToLive | None = Field(default=None, description="How long the finished run is kept.")
+    job_labels: dict[str, str] = Field(default_factory=dict, description="Labels for the run's Jobs and pods besides Backstay's own.")
+    suspend: bool = Field(default=False, description="Start nothing new while this is true. What runs goes on; timers that fall due wait.")
+    cancel: Cancel | None = Field(default=None, description="End the run early. Once it is asked for, it cannot be taken back.")
+
+
+class JobRef(Model):
+    """The Job of a step's latest attempt."""
+
+    name: str = Field(description="Its name; kubectl logs job/NAME shows its output.")
+    uid: str | None = Field(default=None, description="Its UID, once it is known to exist.")
+
+
+class StepStatus(Model):
+    """What is known of one step that has begun."""
+
+    path: str = Field(description="Where it is: names from the outside in, as in pack[3]/box.")
+    kind: str = Field(description="Its action: job, wait, steps, …")
+    phase: str = Field(description="Where it stands: Running, Waiting, Retrying, Stopping, Catching, Succeeded, Caught, Skipped, Failed, Cancelled, Compensated.")
+    attempt: int = Field(default=0, description="The latest attempt, from 1; 0 where there are none.")
+    started_at: datetime | None = Field(default=None, description="When it began.")
+    attempt_started_at: datetime | None = Field(default=None, description="When the latest attempt began.")
+    finished_at: datetime | None = Field(default=None, description="When it ended.")
+    due_at: datetime | None = Field(default=None, description="When what it waits for falls due.")
+    deadline_at: datetime | None = Field(default=None, description="When it times out.")
+    sequence: int = Field(default=0, description="The journal entry that completed it; compensation goes by this number.")
+    inputs: Json = Field(default=None, description="The resolved action, until its Job is known to exist.")
+    outputs: Json = Field(default=None, description="What it produced.")
+    error: Fault | None = Field(default=None, description="What went wrong with the latest attempt.")
+    job: JobRef | None = Field(default=None, description="The Job of the latest attempt.")
+    choice: str | None = Field(default=None, description="Which case or handler was taken.")
+    message: str | None = Field(default=None, description="What it waits for, in words.")
+
+
+class JournalEntry(Model):
+    """One thing that happened: the state is the fold of these."""
+
+    sequence: int = Field(description="Its number, from 1, without gaps.")
+    time: datetime = Field(description="When it was decided.")
+    kind: str = Field(description="What happened, as StepSucceeded or RunSuspended.")
+    path: str = Field(default="", description="The step it happened to; empty for the run itself.")
+    attempt: int = Field(default=0, description="The attempt it happened in.")
+    actor: str = Field(default="operator", description="Who caused it.")
+    reason: str = Field(default="", description="Why, in words.")
+    changes: Json = Field(default=None, description="The fields that it changed, with their new values; null removes one.")
+    previous: str = Field(default="", description="Hash of the entry before.")
+
+
+class Journal(Model):
+    """The newest entries, and the hash that seals them."""
+
+    head: str = Field(default="", description="Hash of the newest entry, which covers all entries before it.")
+    dropped: int = Field(default=0, description="How many of the oldest entries are no longer here.")
+    entries: tuple[JournalEntry, ...] = Field(default=(), description="The newest entries, oldest first.")
+
+
+class CancelState(Model):
+    """Why the run is ending early."""
+
+    by: str = Field(description="What asked for it: cancel, delete, release.")
+    reason: str = Field(default="", description="Why, in words.")
+
+
+class WorkflowRunStatus(Model):
+    """The whole state of the run. Written by the operator alone; a change by hand is undone or refused."""
+
+    observed_generation: int = Field(default=-1, description="The metadata.generation that this status speaks of.")
+    phase: str | None = Field(default=None, description="For eyes: Running, Stopping, Compensating, Succeeded, Failed, Cancelled. Conditions are the truth.")
+    status: str | None = Field(default=None, description="What the STATUS column shows: the phase, or Suspended, Waiting, Retrying, Stalled.")
+    revision: RevisionRef | None = Field(default=None, description="The revision that this run is pinned to.")
+    progress: str | None = Field(default=None, description="Steps done and steps known, as 2/6.")
+    step: str | None = Field(default=None, description="What is going on now.")
+    started_at: datetime | None = Field(default=None, description="When the run began.")
+    finished_at: datetime | None = Field(default=None, description="When it ended.")
+    deadline_at: datetime | None = Field(default=None, description="When it times out, or when undoing it is given up.")
+    suspended_at: datetime | None = Field(default=None, description="Since when it is suspended.")
+    result: str | None = Field(default=None, description="The phase that it will end in, once that is decided.")
+    compensate: bool | None = Field(default=None, description="Whether ending undoes the completed steps.")
+    vars: Annotated[dict[str, Json], Field(description="The variables.")] = Field(default_factory=dict)
+    outputs: dict[str, Json] | None = Field(default=None, description="What the run produced.")
+    error: Fault | None = Field(default=None, description="Why it failed.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        description="Succeeded, Complete, Suspended, Compensated, Stalled, Reconciling.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    steps: tuple[StepStatus, ...] = Field(default=(), description="The steps that have begun, in the order in which they did.")
+    journal: Journal | None = Field(default=None, description="What happened, newest last, sealed by a hash chain.")

@@ -1,0 +1,260 @@
+"""The engine's words: what it is told (observations), what it knows (state), and what it answers (decision, effects).
+
+Plain frozen data, no behaviour beyond reading it. Times are aware UTC datetimes, lengths of time are timedeltas.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+Json = Any
+
+
+class Phase(StrEnum):
+    """Where a step, or the run itself, stands. `transitions.py` says which may follow which."""
+
+    RUNNING = "Running"
+    WAITING = "Waiting"
+    RETRYING = "Retrying"
+    STOPPING = "Stopping"
+    CATCHING = "Catching"
+    COMPENSATING = "Compensating"
+    SUCCEEDED = "Succeeded"
+    CAUGHT = "Caught"
+    SKIPPED = "Skipped"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    COMPENSATED = "Compensated"
+
+
+DONE = frozenset({Phase.SUCCEEDED, Phase.CAUGHT, Phase.SKIPPED, Phase.COMPENSATED})
+"""The step is behind us, and what comes after it may begin."""
+ENDED = DONE | {Phase.FAILED, Phase.CANCELLED}
+"""Nothing more happens to the step by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error: `type` to match on, the rest for people (after RFC 9457)."""
+
+    type: str
+    title: str = ""
+    detail: str = ""
+    step: str = ""
+    attempt: int = 0
+
+
+# ---------------------------------------------------------------------------------------------- what the engine is told
+
+
+class JobState(StrEnum):
+    """What became of an attempt's Job, as far as Kubernetes tells."""
+
+    ACTIVE = "Active"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class JobFact:
+    """What is seen of one Job and its newest Pod.
+
+    `output` is the container's termination message (at most 4,096 bytes), present once it has ended. `fault` says why a failed
+    Job failed, as far as Kubernetes knows. `started` tells whether a container has begun to run; while it has not, `stuck`
+    holds what stands in the way (type ImagePull, Unschedulable or InvalidJob, with the detail that a user needs).
+    """
+
+    name: str
+    uid: str
+    state: JobState = JobState.ACTIVE
+    started: bool = False
+    output: str | None = None
+    fault: Fault | None = None
+    stuck: Fault | None = None
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The API server would not create an attempt's Job, and repeating it does not help."""
+
+    type: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What people ask of the run, read from its spec and metadata."""
+
+    suspend: bool = False
+    cancel: bool = False
+    cancel_reason: str = ""
+    cancel_compensates: bool = True
+    delete: bool = False
+    release: bool = False
+    """The annotation that lets the finalizer go without further compensation."""
+    namespace_terminating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Everything that the engine is told about the world at one moment."""
+
+    wish: Wish = field(default_factory=Wish)
+    jobs: Mapping[str, JobFact] = field(default_factory=dict)
+    """The run's Jobs by name."""
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    """Jobs that could not be created, by name."""
+    has_finalizer: bool = False
+
+
+# ------------------------------------------------------------------------------------------------- what the engine knows
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which run this is: nothing here ever changes."""
+
+    uid: str
+    name: str
+    namespace: str
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    """As the user gave them; defaults are the program's."""
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What is known of one step that has begun. The fields mean what their namesakes in `api.run.StepStatus` say."""
+
+    path: str
+    kind: str
+    phase: Phase
+    attempt: int = 0
+    started_at: datetime | None = None
+    attempt_started_at: datetime | None = None
+    finished_at: datetime | None = None
+    due_at: datetime | None = None
+    deadline_at: datetime | None = None
+    sequence: int = 0
+    inputs: Json = None
+    outputs: Json = None
+    error: Fault | None = None
+    job: str | None = None
+    job_uid: str | None = None
+    choice: str | None = None
+    message: str | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.phase in DONE
+
+    @property
+    def has_ended(self) -> bool:
+        return self.phase in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What is known of the run as a whole. `phase` is None before it has begun."""
+
+    phase: Phase | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    deadline_at: datetime | None = None
+    suspended_at: datetime | None = None
+    result: Phase | None = None
+    """The phase that the run will end in, once that is decided."""
+    compensate: bool = False
+    reason: str = ""
+    """Why it ends: in words."""
+    stalled: str = ""
+    """What keeps compensation from going on: in words; empty where nothing does."""
+    vars: Mapping[str, Json] = field(default_factory=dict)
+    outputs: Mapping[str, Json] | None = None
+    error: Fault | None = None
+    revision_name: str = ""
+    revision_number: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        return self.finished_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened: the state is the fold of these (event sourcing, DESIGN promise 5).
+
+    `changes` holds the fields of the record at `path` (the run's own for "") with their new values, as JSON.
+    """
+
+    sequence: int
+    time: datetime
+    kind: str
+    path: str = ""
+    attempt: int = 0
+    actor: str = "operator"
+    reason: str = ""
+    changes: Mapping[str, Json] = field(default_factory=dict)
+    previous: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that is written of a run: the fold of its journal."""
+
+    run: RunRecord = field(default_factory=RunRecord)
+    steps: Mapping[str, StepRecord] = field(default_factory=dict)
+    """By path, in the order in which they began."""
+    sequence: int = 0
+    """Number of the newest journal entry."""
+    head: str = ""
+    """Hash of the newest journal entry."""
+
+
+# ----------------------------------------------------------------------------------------------- what the engine answers
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is true from now on, what happened to make it so, and when to look again without being woken."""
+
+    state: State
+    entries: tuple[Entry, ...] = ()
+    wake_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    """Create the Job of an attempt. `inputs` is the resolved action; creating it twice is the same Job."""
+
+    name: str
+    path: str
+    attempt: int
+    inputs: Mapping[str, Json]
+    timeout_seconds: float | None = None
+    owned: bool = True
+    """Whether the run owns it: not while the run is being deleted, or the garbage collector would take it away."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Delete a Job and its pods; it is gone when it is no longer seen."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddFinalizer:
+    """Keep the run from vanishing before it is undone."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFinalizer:
+    """Let the run go; Jobs that it does not own go first."""
+
+
+Effect = CreateJob | DeleteJob | AddFinalizer | RemoveFinalizer
