@@ -1,20 +1,20 @@
 """What can go wrong inside Backstay itself. The type of an error says what to do with it.
 
-    BackstayError
-    ├── InvalidDefinition      the user's manifest is wrong: tell path and mend, do not retry
-    │   └── InvalidExpression  an expression does not parse, or is beyond the limits
-    ├── EvaluationError        an expression failed on the data of a run: becomes the step's `ExpressionError`
-    ├── IllegalTransition      a bug in the engine: raised, never written
-    ├── TamperedState          a status that does not follow from its journal: refuse it
-    └── ApiError               the API server's answer, with its HTTP status
-        ├── NotFound           404
-        ├── Conflict           409: observe again
-        ├── AlreadyExists      409 on create: success if it is ours
-        ├── Forbidden          403: no rights, quota, or a terminating namespace
-        ├── Invalid            400, 413, 422: repeating does not help
-        ├── Gone               410: the watch is too old, list again
-        ├── TooManyRequests    429: wait as told
-        └── Unavailable        5xx, timeouts, broken connections: whether the write happened is unknown
+BackstayError
+├── InvalidDefinition      the user's manifest is wrong: tell path and mend, do not retry
+│   └── InvalidExpression  an expression does not parse, or is beyond the limits
+├── EvaluationError        an expression failed on the data of a run: becomes the step's `ExpressionError`
+├── IllegalTransition      a bug in the engine: raised, never written
+├── TamperedState          a status that does not follow from its journal: refuse it
+└── ApiError               the API server's answer, with its HTTP status
+    ├── NotFound           404
+    ├── Conflict           409: observe again
+    ├── AlreadyExists      409 on create: success if it is ours
+    ├── Forbidden          403: no rights, quota, or a terminating namespace
+    ├── Invalid            400, 413, 422: repeating does not help
+    ├── Gone               410: the watch is too old, list again
+    ├── TooManyRequests    429: wait as told
+    └── Unavailable        5xx, timeouts, broken connections: whether the write happened is unknown
 """
 
 from collections.abc import Iterable
@@ -49,8 +49,15 @@ class InvalidDefinition(BackstayError):
         super().__init__("; ".join(map(str, self.problems)))
 
 
-class InvalidExpression(BackstayError):
-    """An expression that does not parse, names unknown things, or is beyond the limits."""
+class InvalidExpression(InvalidDefinition):
+    """An expression that does not parse, names unknown things, or is beyond the limits: always exactly one problem."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        self.message = message
+        """What was found and what to do about it, without the path."""
+        self.path = path
+        """Where in the value that holds the expression, as in `args[1]`; empty where the value is the expression."""
+        super().__init__([Problem(path, message)])
 
 
 class EvaluationError(BackstayError):
@@ -68,7 +75,9 @@ class TamperedState(BackstayError):
 class ApiError(BackstayError):
     """The API server refused, or could not be reached."""
 
-    def __init__(self, status: int, reason: str, message: str, *, retry_after_seconds: float | None = None, causes: Iterable[str] = ()) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, *, retry_after_seconds: float | None = None, causes: Iterable[str] = ()
+    ) -> None:
         self.status = status
         self.reason = reason
         self.message = message

@@ -1,6 +1,6 @@
 """The error types that Backstay itself raises, and the classes above them (DESIGN §4).
 
-An error's type decides what `catch` and `retry.on` match. Any other type is a business error, raised by a container's output
+An error's type decides what `catch` and `retry.errors` match. Any other type is a business error, raised by a container's output
 or by a `fail` step: it is Permanent, because repeating an attempt does not change a declined card.
 """
 

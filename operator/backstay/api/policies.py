@@ -27,8 +27,10 @@ class Retry(Model):
     interval: Duration = Field(default=timedelta(seconds=1), description="Delay before the second attempt.")
     backoff_rate: float = Field(default=2.0, ge=1, le=100, description="Each delay is the one before times this; 1 keeps it constant.")
     max_delay: Duration = Field(default=timedelta(minutes=1), description="No delay is longer than this.")
-    jitter: Jitter = Field(default=Jitter.FULL, description="Full: between 0 and the delay. Equal: between half of it and all. None: exactly the delay.")
-    on: Annotated[tuple[ErrorType, ...], Field(max_length=32)] = Field(
+    jitter: Jitter = Field(
+        default=Jitter.FULL, description="Full: between 0 and the delay. Equal: between half of it and all. None: exactly the delay."
+    )
+    errors: Annotated[tuple[ErrorType, ...], Field(max_length=32)] = Field(
         default=("Transient", "Timeout"),
         description="Error types or classes (Transient, Permanent) that are worth another attempt; * is any.",
     )

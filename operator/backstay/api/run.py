@@ -45,8 +45,12 @@ class WorkflowRunSpec(Model):
     """What to run, with what; and what people ask of a run while it goes."""
 
     workflow: WorkflowRef = Field(description="What to run. It cannot change after creation.")
-    parameters: JsonObject = Field(default_factory=dict, description="Values for the workflow's parameters. They cannot change after creation.")
-    service_account_name: str | None = Field(default=None, max_length=253, description="Service account of the run's pods (default: the namespace's default).")
+    parameters: JsonObject = Field(
+        default_factory=dict, description="Values for the workflow's parameters. They cannot change after creation."
+    )
+    service_account_name: str | None = Field(
+        default=None, max_length=253, description="Service account of the run's pods (default: the namespace's default)."
+    )
     timeout: Duration | None = Field(default=None, description="How long the run may take, instead of the workflow's own timeout.")
     ttl: TimeToLive | None = Field(default=None, description="How long the finished run is kept.")
     job_labels: dict[str, str] = Field(default_factory=dict, description="Labels for the run's Jobs and pods besides Backstay's own.")
@@ -54,19 +58,14 @@ class WorkflowRunSpec(Model):
     cancel: Cancel | None = Field(default=None, description="End the run early. Once it is asked for, it cannot be taken back.")
 
 
-class JobRef(Model):
-    """The Job of a step's latest attempt."""
-
-    name: str = Field(description="Its name; kubectl logs job/NAME shows its output.")
-    uid: str | None = Field(default=None, description="Its UID, once it is known to exist.")
-
-
 class StepStatus(Model):
     """What is known of one step that has begun."""
 
     path: str = Field(description="Where it is: names from the outside in, as in pack[3]/box.")
     kind: str = Field(description="Its action: job, wait, steps, …")
-    phase: str = Field(description="Where it stands: Running, Waiting, Retrying, Stopping, Catching, Succeeded, Caught, Skipped, Failed, Cancelled, Compensated.")
+    phase: str = Field(
+        description="Where it stands: Running, Waiting, Retrying, Stopping, Catching, Succeeded, Caught, Skipped, Failed, Cancelled, Compensated."
+    )
     attempt: int = Field(default=0, description="The latest attempt, from 1; 0 where there are none.")
     started_at: datetime | None = Field(default=None, description="When it began.")
     attempt_started_at: datetime | None = Field(default=None, description="When the latest attempt began.")
@@ -77,8 +76,11 @@ class StepStatus(Model):
     inputs: Json = Field(default=None, description="The resolved action, until its Job is known to exist.")
     outputs: Json = Field(default=None, description="What it produced.")
     error: Fault | None = Field(default=None, description="What went wrong with the latest attempt.")
-    job: JobRef | None = Field(default=None, description="The Job of the latest attempt.")
-    choice: str | None = Field(default=None, description="Which case or handler was taken.")
+    job: str | None = Field(default=None, description="The Job of the latest attempt; kubectl logs job/NAME shows its output.")
+    job_uid: str | None = Field(default=None, description="UID of that Job, once it is known to exist.")
+    choice: str | None = Field(default=None, description="Which case of a switch was taken.")
+    handler: int | None = Field(default=None, description="Which catch handled its error, from 0.")
+    then: str | None = Field(default=None, description="While it is being stopped: the phase that follows.")
     message: str | None = Field(default=None, description="What it waits for, in words.")
 
 
@@ -104,19 +106,16 @@ class Journal(Model):
     entries: tuple[JournalEntry, ...] = Field(default=(), description="The newest entries, oldest first.")
 
 
-class CancelState(Model):
-    """Why the run is ending early."""
-
-    by: str = Field(description="What asked for it: cancel, delete, release.")
-    reason: str = Field(default="", description="Why, in words.")
-
-
 class WorkflowRunStatus(Model):
     """The whole state of the run. Written by the operator alone; a change by hand is undone or refused."""
 
     observed_generation: int = Field(default=-1, description="The metadata.generation that this status speaks of.")
-    phase: str | None = Field(default=None, description="For eyes: Running, Stopping, Compensating, Succeeded, Failed, Cancelled. Conditions are the truth.")
-    status: str | None = Field(default=None, description="What the STATUS column shows: the phase, or Suspended, Waiting, Retrying, Stalled.")
+    phase: str | None = Field(
+        default=None, description="For eyes: Running, Stopping, Compensating, Succeeded, Failed, Cancelled. Conditions are the truth."
+    )
+    status: str | None = Field(
+        default=None, description="What the STATUS column shows: the phase, or Suspended, Waiting, Retrying, Stalled."
+    )
     revision: RevisionRef | None = Field(default=None, description="The revision that this run is pinned to.")
     progress: str | None = Field(default=None, description="Steps done and steps known, as 2/6.")
     step: str | None = Field(default=None, description="What is going on now.")
@@ -126,6 +125,7 @@ class WorkflowRunStatus(Model):
     suspended_at: datetime | None = Field(default=None, description="Since when it is suspended.")
     result: str | None = Field(default=None, description="The phase that it will end in, once that is decided.")
     compensate: bool | None = Field(default=None, description="Whether ending undoes the completed steps.")
+    message: str | None = Field(default=None, description="Why it ends, or ended, in words.")
     vars: Annotated[dict[str, Json], Field(description="The variables.")] = Field(default_factory=dict)
     outputs: dict[str, Json] | None = Field(default=None, description="What the run produced.")
     error: Fault | None = Field(default=None, description="Why it failed.")

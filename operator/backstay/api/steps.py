@@ -39,7 +39,9 @@ class EnvSource(Model):
 class EnvVar(Model):
     """An environment variable of the container."""
 
-    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=253, description="Name of the variable. Names that begin with BACKSTAY_ are ours.")
+    name: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=253, description="Name of the variable. Names that begin with BACKSTAY_ are ours."
+    )
     value: Text | None = Field(default=None, description="Its value; may hold expressions in ${ }.")
     value_from: EnvSource | None = Field(default=None, description="Take the value from a Secret or ConfigMap.")
 
@@ -63,20 +65,30 @@ class JobAction(Model):
     """Run a container to its end, as a Kubernetes Job with one pod. Each attempt is a Job of its own."""
 
     image: Text = Field(min_length=1, description="The container image; may hold expressions in ${ }.")
-    command: tuple[Text, ...] = Field(default=(), max_length=256, description="Replaces the image's entry point; may hold expressions in ${ }.")
-    args: tuple[Text, ...] = Field(default=(), max_length=256, description="Arguments; may hold expressions in ${ }. Numbers and objects become JSON text.")
+    command: tuple[Text, ...] = Field(
+        default=(), max_length=256, description="Replaces the image's entry point; may hold expressions in ${ }."
+    )
+    args: tuple[Text, ...] = Field(
+        default=(), max_length=256, description="Arguments; may hold expressions in ${ }. Numbers and objects become JSON text."
+    )
     env: Annotated[tuple[EnvVar, ...], unique("variable", lambda item: item.name)] = Field(
         default=(), max_length=256, description="Environment variables besides Backstay's own."
     )
     working_dir: Text | None = Field(default=None, description="Where the command starts.")
     resources: Resources | None = Field(default=None, description="Requests and limits of the container.")
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(default=None, description="When to pull the image, as in a Pod.")
-    service_account_name: str | None = Field(default=None, max_length=253, description="Service account of the pod instead of the run's. Its token is not mounted.")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None, description="When to pull the image, as in a Pod."
+    )
+    service_account_name: str | None = Field(
+        default=None, max_length=253, description="Service account of the pod instead of the run's. Its token is not mounted."
+    )
     start_timeout: Duration | None = Field(
-        default=None, description="How long a pod may take to be placed and to start, pulling its image included (default 5m); then the attempt fails."
+        default=None,
+        description="How long a pod may take to be placed and to start, pulling its image included (default 5m); then the attempt fails.",
     )
     template: JsonObject | None = Field(
-        default=None, description="A pod template (metadata and spec) that Backstay's own is merged over: volumes, node selectors, security settings."
+        default=None,
+        description="A pod template (metadata and spec) that Backstay's own is merged over: volumes, node selectors, security settings.",
     )
 
 
@@ -84,7 +96,9 @@ class WaitAction(Model):
     """Let time pass: for a while, or until a moment."""
 
     duration: Text | None = Field(default=None, description="How long to wait, as in 10m; may be an expression.")
-    until: Text | None = Field(default=None, description="The moment to wait for, in RFC 3339, as in 2027-01-31T09:00:00Z; may be an expression.")
+    until: Text | None = Field(
+        default=None, description="The moment to wait for, in RFC 3339, as in 2027-01-31T09:00:00Z; may be an expression."
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> "WaitAction":
@@ -116,14 +130,18 @@ class EndResult(StrEnum):
 class EndAction(Model):
     """End the whole run here, whatever else is going on; what still runs is stopped."""
 
-    result: EndResult = Field(default=EndResult.SUCCEEDED, description="Succeeded keeps what was done; Failed undoes it where the workflow says so.")
+    result: EndResult = Field(
+        default=EndResult.SUCCEEDED, description="Succeeded keeps what was done; Failed undoes it where the workflow says so."
+    )
     message: Text = Field(default="", description="Why; may hold expressions in ${ }.")
 
 
 class Dag(Model):
     """Steps that start as soon as those they depend on have succeeded or were skipped."""
 
-    fail_fast: bool = Field(default=True, description="Stop the other steps at the first failure; false lets those go on that do not depend on it.")
+    fail_fast: bool = Field(
+        default=True, description="Stop the other steps at the first failure; false lets those go on that do not depend on it."
+    )
     steps: "Steps" = Field(description="The steps; dependsOn says what each one waits for.")
 
 
@@ -142,8 +160,12 @@ class Parallel(Model):
         description='How many branches must succeed: All, Any, a number, or a percentage such as "50%".',
         json_schema_extra={"x-kubernetes-int-or-string": True},
     )
-    cancel_rest: bool = Field(default=True, description="Stop the other branches once enough have succeeded; false lets them run to their end first.")
-    branches: Annotated[tuple[Branch, ...], unique("branch", lambda item: item.name)] = Field(min_length=1, max_length=500, description="The branches.")
+    cancel_rest: bool = Field(
+        default=True, description="Stop the other branches once enough have succeeded; false lets them run to their end first."
+    )
+    branches: Annotated[tuple[Branch, ...], unique("branch", lambda item: item.name)] = Field(
+        min_length=1, max_length=500, description="The branches."
+    )
 
     @model_validator(mode="after")
     def _join_can_be_met(self) -> "Parallel":
@@ -209,17 +231,27 @@ class Step(Model):
         json_schema_extra=ACTION,
     )
     wait: WaitAction | None = Field(default=None, description="Let time pass: for a while, or until a moment.", json_schema_extra=ACTION)
-    steps: "Steps | None" = Field(default=None, description="A block: steps in order, with modifiers of their own.", json_schema_extra=ACTION)
-    dag: Dag | None = Field(default=None, description="Steps that start as soon as those they depend on are done.", json_schema_extra=ACTION)
+    steps: "Steps | None" = Field(
+        default=None, description="A block: steps in order, with modifiers of their own.", json_schema_extra=ACTION
+    )
+    dag: Dag | None = Field(
+        default=None, description="Steps that start as soon as those they depend on are done.", json_schema_extra=ACTION
+    )
     parallel: Parallel | None = Field(default=None, description="Branches that run at the same time.", json_schema_extra=ACTION)
     switch: Switch | None = Field(default=None, description="Exactly one of several ways.", json_schema_extra=ACTION)
     fail: FailAction | None = Field(default=None, description="Raise an error.", json_schema_extra=ACTION)
     end: EndAction | None = Field(default=None, description="End the whole run here.", json_schema_extra=ACTION)
 
     if_: Expression | None = Field(default=None, alias="if", description="Skip the step where this is false.")
-    depends_on: tuple[Name, ...] = Field(default=(), max_length=500, description="In a dag: the steps that must succeed, or be skipped, before this one.")
-    timeout: Duration | None = Field(default=None, description="How long the step may take, all attempts together; then it fails with Timeout.")
-    attempt_timeout: Duration | None = Field(default=None, description="How long one attempt may take; then the attempt fails with Timeout.")
+    depends_on: tuple[Name, ...] = Field(
+        default=(), max_length=500, description="In a dag: the steps that must succeed, or be skipped, before this one."
+    )
+    timeout: Duration | None = Field(
+        default=None, description="How long the step may take, all attempts together; then it fails with Timeout."
+    )
+    attempt_timeout: Duration | None = Field(
+        default=None, description="How long one attempt may take; then the attempt fails with Timeout."
+    )
     retry: Retry | None = Field(default=None, description="Another attempt after an error; for steps that do work.")
     catch: tuple[Catch, ...] = Field(default=(), max_length=32, description="Handlers for errors; the first that matches is taken.")
     compensate: Compensate | None = Field(default=None, description="How to undo this step once it has succeeded.")

@@ -54,7 +54,9 @@ class WorkflowSpec(Model):
         default=(), max_length=256, description="The values a run is started with."
     )
     defaults: Defaults = Field(default_factory=Defaults, description="What steps that do work get where they say nothing themselves.")
-    timeout: Duration | None = Field(default=None, description="How long a run may take, compensation not included; then it fails with DeadlineExceeded.")
+    timeout: Duration | None = Field(
+        default=None, description="How long a run may take, compensation not included; then it fails with DeadlineExceeded."
+    )
     compensation_timeout: Duration = Field(
         default=timedelta(days=1),
         description="How long undoing a run may take in all; then the run is let go with what is not undone recorded (default 1d).",
@@ -87,6 +89,7 @@ class WorkflowStatus(Model):
     observed_generation: int = Field(default=-1, description="The metadata.generation that this status speaks of.")
     revision: RevisionRef | None = Field(default=None, description="The newest revision; what a new run starts with.")
     conditions: tuple[Condition, ...] = Field(
-        default=(), description="Valid: the definition can be run. Ready: its newest revision is there for new runs.",
+        default=(),
+        description="Valid: the definition can be run. Ready: its newest revision is there for new runs.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

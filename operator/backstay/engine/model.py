@@ -74,6 +74,8 @@ class JobFact:
     fault: Fault | None = None
     stuck: Fault | None = None
     deleting: bool = False
+    owned: bool = True
+    """Whether the run owns it, so that the garbage collector takes it away with the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,6 @@ class Wish:
     delete: bool = False
     release: bool = False
     """The annotation that lets the finalizer go without further compensation."""
-    namespace_terminating: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ class Observations:
     """The run's Jobs by name."""
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     """Jobs that could not be created, by name."""
+    vanished: frozenset[str] = frozenset()
+    """Names of Jobs that were seen, and are there no longer."""
     has_finalizer: bool = False
 
 
@@ -145,6 +148,10 @@ class StepRecord:
     job: str | None = None
     job_uid: str | None = None
     choice: str | None = None
+    handler: int | None = None
+    """Which catch is, or was, handling its error."""
+    then: Phase | None = None
+    """What a step that is being stopped becomes: Failed (then retries and handlers are looked at), Cancelled or Succeeded."""
     message: str | None = None
 
     @property
@@ -168,10 +175,8 @@ class RunRecord:
     result: Phase | None = None
     """The phase that the run will end in, once that is decided."""
     compensate: bool = False
-    reason: str = ""
-    """Why it ends: in words."""
-    stalled: str = ""
-    """What keeps compensation from going on: in words; empty where nothing does."""
+    message: str = ""
+    """Why it ends, or ended, in words."""
     vars: Mapping[str, Json] = field(default_factory=dict)
     outputs: Mapping[str, Json] | None = None
     error: Fault | None = None

@@ -1,0 +1,119 @@
+"""Conditions of a run: what `kubectl wait`, kstatus and people go by. Derived from the state, never stored as a truth of their own.
+
+Succeeded     True, False or Unknown while it runs
+Complete      True at any end, so that `kubectl wait --for=condition=Complete` always returns
+Suspended     while spec.suspend holds it
+Compensated   True when all that was to be undone is undone, False while it is not
+Stalled       a person is needed; with Reconciling as kstatus wants them
+Reconciling   while there is something left to do
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from backstay.engine import codec
+from backstay.engine.compensation import stalled, to_undo, undone
+from backstay.engine.model import Json, Phase, State, StepRecord
+from backstay.engine.program import Program
+
+MESSAGE_LIMIT = 2048
+
+
+def conditions(
+    program: Program, state: State, before: Sequence[Mapping[str, Any]], generation: int, now: datetime
+) -> list[dict[str, Json]]:
+    """Return the conditions of a state. `before` are those of the last status: a condition that keeps its status keeps its time."""
+    known = {item["type"]: item for item in before}
+    found = []
+    for kind, status, reason, message in _judge(program, state):
+        old = known.get(kind)
+        since = old["lastTransitionTime"] if old and old["status"] == status else codec.time_to_json(now)[:19] + "Z"
+        found.append(
+            {
+                "type": kind,
+                "status": status,
+                "observedGeneration": generation,
+                "lastTransitionTime": since,
+                "reason": reason,
+                "message": message[:MESSAGE_LIMIT],
+            }
+        )
+    return found
+
+
+def _judge(program: Program, state: State) -> Iterator[tuple[str, str, str, str]]:
+    run = state.run
+    stuck = stuck_at(program, state)
+    phase = str(run.phase or "Pending")
+    words = run.message or (f"{run.error.type}: {run.error.detail}" if run.error else "")
+    if run.is_finished:
+        good = run.phase is Phase.SUCCEEDED
+        reason = "Succeeded" if good else (run.error.type if run.error and run.phase is Phase.FAILED else phase)
+        yield "Succeeded", "True" if good else "False", reason, words
+        yield "Complete", "True", phase, words
+    else:
+        yield "Succeeded", "Unknown", phase, words
+        yield "Complete", "False", phase, words
+    if run.suspended_at is not None:
+        yield "Suspended", "True", "SuspendRequested", "spec.suspend is true; set it to false to go on"
+    else:
+        yield "Suspended", "False", "NotSuspended", ""
+    yield from _compensated(program, state)
+    if stuck is not None:
+        yield "Stalled", "True", "CompensationFailed", stall_words(stuck)
+    yield "Reconciling", "False" if run.is_finished or stuck else "True", phase, ""
+
+
+def _compensated(program: Program, state: State) -> Iterator[tuple[str, str, str, str]]:
+    run = state.run
+    if not run.compensate or run.phase is Phase.SUCCEEDED:
+        return
+    left = [record.path for record in to_undo(program, state.steps)]
+    done = sum(1 for _ in undone(state.steps))
+    if not left:
+        if done or run.is_finished:
+            yield "Compensated", "True", "AllUndone" if done else "NothingToUndo", f"{done} steps are undone"
+        return
+    reason = "Abandoned" if run.is_finished else "Compensating"
+    yield "Compensated", "False", reason, f"{done} steps are undone; not undone: {', '.join(left)}"
+
+
+def stuck_at(program: Program, state: State) -> StepRecord | None:
+    """Return the compensation that needs a person, if there is one."""
+    return stalled(program, state.steps) if state.run.phase is Phase.COMPENSATING else None
+
+
+def stall_words(record: StepRecord) -> str:
+    """Say why a run is stalled and what can be done."""
+    error = f"{record.error.type}: {record.error.detail}" if record.error else "it was stopped"
+    return (
+        f"{record.path} failed after {record.attempt} attempts ({error}); mend its cause by hand, then let the run go with the annotation "
+        'backstay.dev/release-finalizer: "true", or wait for the compensation timeout'
+    )
+
+
+def shown_status(program: Program, state: State) -> str:
+    """Return what the STATUS column shows: one word for eyes."""
+    run = state.run
+    if stuck_at(program, state) is not None:
+        return "Stalled"
+    if run.suspended_at is not None:
+        return "Suspended"
+    return str(run.phase or "Pending")
+
+
+def going_on(state: State) -> list[StepRecord]:
+    """Return what is going on now: the innermost steps that have begun and not ended."""
+    active = [record for record in state.steps.values() if not record.has_ended]
+    outer = {_parent(record.path) for record in active}
+    return [record for record in active if record.path not in outer and record.path != "/"]
+
+
+def _parent(path: str) -> str:
+    """The path of the step directly around another: handlers and branches belong to the step that has them."""
+    inside = path.rfind("/")
+    if inside < 0:
+        return path.rpartition(":")[0]
+    place = path[:inside]
+    return place.rpartition(":catch")[0] if ":catch" in place.rpartition("/")[2] else place

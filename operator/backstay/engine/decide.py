@@ -1,0 +1,260 @@
+"""decide: what is true from now on. Pure: the same inputs give the same answer on any machine.
+
+phase         on                    becomes
+(new)         start                 Running, or Failed with InvalidParameters
+Running       body done             Succeeded
+Running       body failed           Stopping (result Failed)
+Running       cancel, delete        Stopping (result Cancelled)
+Running       deadline              Stopping (result Failed, DeadlineExceeded)
+Running       an `end` step         Stopping (its result)
+Stopping      nothing runs          Compensating where there is something to undo, else the result
+Compensating  all undone            the result
+Compensating  deadline, release     the result; what is not undone is recorded
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from backstay.api.validate import check_parameters
+from backstay.engine.compensation import advance_undoing, to_undo
+from backstay.engine.lifecycle import advance, stop
+from backstay.engine.model import Decision, Fault, Identity, Json, Observations, Phase, State
+from backstay.engine.paths import ROOT
+from backstay.engine.program import NOTHING, Program
+from backstay.engine.turn import Turn
+from backstay.errors import BackstayError, EvaluationError
+
+MAX_PASSES = 100_000
+MAX_OUTPUT_BYTES = 64 * 1024
+NAMESPACE_TERMINATING = "NamespaceTerminating"
+
+
+def decide(
+    program: Program,
+    identity: Identity,
+    state: State,
+    observations: Observations,
+    now: datetime,
+    revision: tuple[str, int] = ("", 0),
+    restored: str = "",
+) -> Decision:
+    """Bring a run as far as it goes now, given what is seen of the world.
+
+    `revision` is the name and number of the ControllerRevision that a new run is pinned to. `restored` says what was wrong with a
+    status that was not believed: the state goes on from what is certain, and the journal tells. Raises IllegalTransition for a bug.
+    """
+    turn = Turn(program, identity, state, observations, now)
+    if restored:
+        turn.change_run("StatusRestored", reason=restored)
+    if turn.run.is_finished:
+        return turn.decision()
+    _hear_wishes(turn)
+    if turn.run.phase is None and not turn.is_suspended:
+        _start(turn, revision)
+    _advance_until_nothing_changes(turn)
+    return turn.decision()
+
+
+def refuse(identity: Identity, state: State, fault: Fault, now: datetime, observations: Observations) -> Decision:
+    """End a run that cannot even begin, because its workflow is missing or cannot be run."""
+    if state.run.phase is not None:
+        return Decision(state)
+    turn = Turn(NOTHING, identity, state, observations, now)
+    _refuse(turn, fault)
+    return turn.decision()
+
+
+def _refuse(turn: Turn, fault: Fault) -> None:
+    turn.change_run(
+        "RunRefused",
+        phase=Phase.FAILED,
+        result=Phase.FAILED,
+        started_at=turn.now,
+        finished_at=turn.now,
+        error=fault,
+        message=f"{fault.type}: {fault.detail}",
+        reason=f"{fault.type}: {fault.detail}",
+    )
+
+
+def _advance_until_nothing_changes(turn: Turn) -> None:
+    for _ in range(MAX_PASSES):
+        before = turn.sequence
+        _advance_run(turn)
+        if turn.sequence == before or turn.run.is_finished:
+            return
+    raise BackstayError(f"run {turn.identity.name} does not settle after {MAX_PASSES:,} passes")
+
+
+# -------------------------------------------------------------------------------------------------------------- starting
+
+
+def _start(turn: Turn, revision: tuple[str, int]) -> None:
+    _, problems = check_parameters(turn.program.spec, turn.identity.parameters)
+    if problems:
+        detail = "; ".join(map(str, problems[:5])) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        _refuse(turn, Fault("InvalidParameters", "The parameters do not fit the workflow", detail))
+        return
+    timeout = turn.program.spec.timeout if turn.identity.timeout_seconds is None else timedelta(seconds=turn.identity.timeout_seconds)
+    turn.change_run(
+        "RunStarted",
+        phase=Phase.RUNNING,
+        started_at=turn.now,
+        deadline_at=None if timeout is None else turn.now + timeout,
+        revision_name=revision[0],
+        revision_number=revision[1],
+    )
+
+
+# ------------------------------------------------------------------------------------------------- what people ask for
+
+
+def _hear_wishes(turn: Turn) -> None:
+    wish, run = turn.observations.wish, turn.run
+    if wish.release and (wish.delete or run.phase in (Phase.STOPPING, Phase.COMPENSATING)):
+        _let_go(turn, "released by annotation", actor="user")
+        return
+    if run.phase in (None, Phase.RUNNING) and (wish.cancel or wish.delete):
+        _cancel(turn)
+    if turn.is_suspended and run.suspended_at is None:
+        turn.change_run("RunSuspended", actor="user", suspended_at=turn.now)
+    elif not turn.is_suspended and run.suspended_at is not None:
+        _resume(turn, run.suspended_at)
+
+
+def _cancel(turn: Turn) -> None:
+    wish = turn.observations.wish
+    if wish.cancel:
+        why, undo = wish.cancel_reason or "cancelled", wish.cancel_compensates
+        kind, detail = "RunCancelled", f"cancelled: {wish.cancel_reason}" if wish.cancel_reason else "cancelled"
+    else:
+        why, undo, kind, detail = "deleted", True, "RunDeleted", "the run was deleted before it had ended"
+    fault = Fault("Cancelled", "The run was ended early", detail)
+    if turn.run.phase is None:
+        over = {"phase": Phase.CANCELLED, "result": Phase.CANCELLED, "finished_at": turn.now}
+        turn.change_run(kind, actor="user", reason=why, message=why, error=fault, **over)
+        return
+    turn.change_run(
+        kind,
+        actor="user",
+        phase=Phase.STOPPING,
+        result=Phase.CANCELLED,
+        compensate=undo,
+        reason=why,
+        message=why,
+        error=fault,
+        deadline_at=None,
+    )
+
+
+def _resume(turn: Turn, since: datetime) -> None:
+    """Go on after a suspension: it does not count towards deadlines. Timers that fell due meanwhile are due now."""
+    pause = turn.now - since
+    deadline = turn.run.deadline_at
+    turn.change_run("RunResumed", actor="user", suspended_at=None, deadline_at=deadline and deadline + pause)
+    for record in list(turn.steps.values()):
+        if record.deadline_at is not None and not record.has_ended:
+            turn.change_step("DeadlineMoved", record.path, deadline_at=record.deadline_at + pause, reason="the run was suspended")
+
+
+# ------------------------------------------------------------------------------------------------------------- advancing
+
+
+def _advance_run(turn: Turn) -> None:
+    phase = turn.run.phase
+    if phase is Phase.RUNNING:
+        _advance_running(turn)
+    elif phase is Phase.STOPPING:
+        _advance_stopping(turn)
+    elif phase is Phase.COMPENSATING:
+        _advance_compensating(turn)
+
+
+def _advance_running(turn: Turn) -> None:
+    if turn.is_due(turn.run.deadline_at):
+        fault = Fault("DeadlineExceeded", "The run took too long", "the run has not ended within its timeout")
+        _begin_stopping(turn, fault)
+        return
+    root = advance(turn, turn.program.root, ROOT)
+    if root is None or turn.run.phase is not Phase.RUNNING:
+        return
+    if root.phase is Phase.FAILED:
+        _begin_stopping(turn, root.error or Fault("Unknown"))
+    elif root.phase is Phase.SUCCEEDED:
+        _succeed(turn)
+    elif root.phase is Phase.CAUGHT:
+        _finish_well(turn, reason="a handler of the workflow dealt with its error")
+
+
+def _begin_stopping(turn: Turn, fault: Fault) -> None:
+    turn.change_run(
+        "RunFailing",
+        phase=Phase.STOPPING,
+        result=Phase.FAILED,
+        compensate=turn.program.spec.on_failure.compensate,
+        error=fault,
+        message=f"{fault.type}: {fault.detail or fault.title}",
+        reason=f"{fault.type}: {fault.detail or fault.title}",
+        deadline_at=None,
+    )
+
+
+def _succeed(turn: Turn) -> None:
+    try:
+        outputs: Json = turn.evaluate(turn.program.outputs, "")
+        size = len(orjson.dumps(outputs))
+    except EvaluationError as error:
+        _begin_stopping(turn, Fault("ExpressionError", "An output of the run could not be computed", f"outputs: {error}"))
+        return
+    if size > MAX_OUTPUT_BYTES:
+        detail = f"the run's outputs take {size:,} bytes of at most {MAX_OUTPUT_BYTES:,}; hand large data over by reference"
+        _begin_stopping(turn, Fault("LimitExceeded", "The outputs are too large", detail))
+        return
+    _finish_well(turn, outputs=outputs or None)
+
+
+def _finish_well(turn: Turn, **changes: Any) -> None:
+    turn.change_run("RunSucceeded", phase=Phase.SUCCEEDED, result=Phase.SUCCEEDED, finished_at=turn.now, deadline_at=None, **changes)
+
+
+def _advance_stopping(turn: Turn) -> None:
+    root = turn.steps.get(ROOT)
+    if root is not None and not root.has_ended:
+        stop(turn, turn.program.root, root)
+        if not turn.steps[ROOT].has_ended:
+            return
+    if turn.run.compensate and to_undo(turn.program, turn.steps):
+        deadline = turn.now + turn.program.spec.compensation_timeout
+        turn.change_run("RunCompensating", phase=Phase.COMPENSATING, deadline_at=deadline)
+        return
+    _finish(turn, "")
+
+
+def _advance_compensating(turn: Turn) -> None:
+    if turn.is_due(turn.run.deadline_at):
+        _let_go(turn, "the compensation timeout is over")
+        return
+    if any(refusal.type == NAMESPACE_TERMINATING for refusal in turn.observations.refused.values()):
+        _let_go(turn, "the namespace is being deleted and refuses new Jobs")
+        return
+    if advance_undoing(turn):
+        _finish(turn, "all completed steps are undone")
+
+
+def _finish(turn: Turn, reason: str, actor: str = "operator") -> None:
+    result = turn.run.result or Phase.FAILED
+    changes: dict[str, Any] = {"phase": result, "finished_at": turn.now, "deadline_at": None, "suspended_at": None}
+    turn.change_run(f"Run{result}", reason=reason, actor=actor, **changes)
+
+
+def _let_go(turn: Turn, why: str, actor: str = "operator") -> None:
+    """End a run without undoing the rest; what is not undone is named in the journal."""
+    left = [record.path for record in to_undo(turn.program, turn.steps)]
+    words = f"{why}; not undone: {', '.join(left)}" if left else why
+    if turn.run.phase in (None, Phase.RUNNING):
+        _cancel(turn)
+    turn.change_run("CompensationAbandoned", actor=actor, reason=words)
+    if not turn.run.is_finished:
+        _finish(turn, words, actor)

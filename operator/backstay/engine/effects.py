@@ -1,0 +1,73 @@
+"""effects_of: what the WRITTEN state wants in the world and the world lacks. Pure, and the same as often as it is asked.
+
+An effect that was done shows in the next observations and is not wanted any more; one that was lost in a crash is wanted again.
+"""
+
+from collections.abc import Iterator
+
+from backstay.engine.model import (
+    AddFinalizer,
+    CreateJob,
+    DeleteJob,
+    Effect,
+    JobState,
+    Observations,
+    Phase,
+    RemoveFinalizer,
+    State,
+    StepRecord,
+)
+from backstay.engine.program import Program
+
+
+def effects_of(program: Program, state: State, observations: Observations) -> list[Effect]:
+    """Return what is to be done, in the order in which it must be done: an effect that fails keeps the later ones from being tried."""
+    run = state.run
+    if run.is_finished:
+        return list(_leaving(observations))
+    found: list[Effect] = []
+    if program.undoable and run.phase is not None and not observations.has_finalizer and not observations.wish.delete:
+        found.append(AddFinalizer())
+    wanted: set[str] = set()
+    for record in state.steps.values():
+        if record.job is None or record.has_ended:
+            continue
+        wanted.add(record.job)
+        found.extend(_for_step(program, record, observations))
+    found.extend(_strays(observations, wanted))
+    return found
+
+
+def _for_step(program: Program, record: StepRecord, observations: Observations) -> Iterator[Effect]:
+    assert record.job is not None
+    fact = observations.jobs.get(record.job)
+    if record.phase is Phase.STOPPING and fact is not None and not fact.deleting:
+        yield DeleteJob(fact.name, fact.uid)
+    unmade = fact is None and record.job_uid is None and record.job not in observations.vanished and record.job not in observations.refused
+    if record.phase is Phase.RUNNING and unmade and record.inputs is not None:
+        limit = _attempt_seconds(program, record)
+        yield CreateJob(record.job, record.path, record.attempt, record.inputs, limit, owned=not observations.wish.delete)
+
+
+def _attempt_seconds(program: Program, record: StepRecord) -> float | None:
+    """The longest an attempt may take: Kubernetes ends it even while no operator is there to do so."""
+    node = program.node(record.path)
+    limits = [limit.total_seconds() for limit in (node.attempt_timeout, node.timeout) if limit is not None] if node else []
+    return min(limits) if limits else None
+
+
+def _strays(observations: Observations, wanted: set[str]) -> Iterator[Effect]:
+    """Jobs that go on although no step wants them: made by an operator with a stale view, or by a deed that was overtaken."""
+    for fact in observations.jobs.values():
+        if fact.state is JobState.ACTIVE and fact.name not in wanted and not fact.deleting:
+            yield DeleteJob(fact.name, fact.uid)
+
+
+def _leaving(observations: Observations) -> Iterator[Effect]:
+    """A finished run: end what still goes on, and let it go. Jobs that it does not own would outlive it."""
+    for fact in observations.jobs.values():
+        orphan = observations.wish.delete and not fact.owned
+        if (fact.state is JobState.ACTIVE or orphan) and not fact.deleting:
+            yield DeleteJob(fact.name, fact.uid)
+    if observations.has_finalizer:
+        yield RemoveFinalizer()

@@ -1,0 +1,220 @@
+"""What every step goes through whatever its kind: skipped or begun, timed out, retried, caught, failed, stopped.
+
+advance   bring a step as far as it goes now
+stop      a step is no longer wanted: bring it to an end
+fail      an attempt went wrong: another attempt, a handler, or Failed
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Any
+
+from backstay.api.base import format_duration
+from backstay.api.faults import matches
+from backstay.engine.model import Fault, Phase, StepRecord
+from backstay.engine.node import Node
+from backstay.engine.paths import handler_prefix, join
+from backstay.engine.policies.retry import delay_before
+from backstay.engine.turn import Turn
+from backstay.errors import EvaluationError
+
+_LET_GO: dict[str, Any] = {"inputs": None, "due_at": None, "then": None, "message": None}
+"""What a step no longer needs to remember once an attempt is over."""
+
+
+class Outcome(Enum):
+    """Where a list of steps stands."""
+
+    GOING = auto()
+    DONE = auto()
+    FAILED = auto()
+    STOPPED = auto()
+
+
+def advance(turn: Turn, node: Node, path: str) -> StepRecord | None:
+    """Bring one step as far as it goes now. Returns None where it may not begin yet."""
+    record = turn.steps.get(path)
+    if record is None:
+        if not turn.is_suspended:
+            _begin(turn, node, path)
+    elif not record.has_ended:
+        _proceed(turn, node, record)
+    return turn.steps.get(path)
+
+
+def _begin(turn: Turn, node: Node, path: str) -> None:
+    try:
+        if node.condition is not None and not _holds(turn, node, path):
+            turn.change_step("StepSkipped", path, kind=node.kind, phase=Phase.SKIPPED, finished_at=turn.now, reason="its if is false")
+            return
+        node.machine.begin(turn, node, path)
+    except EvaluationError as error:
+        fail(turn, node, path, Fault("ExpressionError", "An expression failed", str(error)))
+
+
+def _holds(turn: Turn, node: Node, path: str) -> bool:
+    assert node.condition is not None
+    answer = turn.evaluate(node.condition, path)
+    if not isinstance(answer, bool):
+        raise EvaluationError(f"if: {answer!r} is neither true nor false")
+    return answer
+
+
+def _proceed(turn: Turn, node: Node, record: StepRecord) -> None:
+    if record.phase == Phase.STOPPING:
+        _proceed_stopping(turn, node, record)
+    elif turn.is_due(record.deadline_at):
+        _time_out(turn, node, record)
+    elif record.phase == Phase.CATCHING:
+        _proceed_catching(turn, node, record)
+    elif record.phase == Phase.RETRYING and not turn.is_due(record.due_at):
+        return
+    else:
+        try:
+            node.machine.proceed(turn, node, record)
+        except EvaluationError as error:
+            fail(turn, node, record.path, Fault("ExpressionError", "An expression failed", str(error)))
+
+
+# --------------------------------------------------------------------------------------------------------------- failing
+
+
+def fail(turn: Turn, node: Node, path: str, fault: Fault) -> None:
+    """An attempt at a step went wrong: make another, hand it to a handler, or let the step fail."""
+    record = turn.steps.get(path)
+    attempt = record.attempt if record else 0
+    placed = Fault(fault.type, fault.title, fault.detail, fault.step or path, fault.attempt or attempt)
+    retry = node.retry
+    timed_out = record is not None and record.deadline_at is not None and record.deadline_at <= turn.now
+    if retry and attempt and attempt < retry.max_attempts and matches(fault.type, retry.errors) and not timed_out:
+        due = turn.now + delay_before(retry, turn.identity.uid, path, attempt + 1)
+        turn.change_step(
+            "StepRetrying", path, reason=_words(placed), **{**_LET_GO, "phase": Phase.RETRYING, "error": placed, "due_at": due}
+        )
+        turn.wake(due)
+        return
+    over = {"error": placed, "reason": _words(placed), "deadline_at": None, **_LET_GO}
+    if record is None:
+        over |= {"kind": node.kind, "started_at": turn.now}
+    for index, handler in enumerate(node.handlers):
+        if matches(fault.type, handler.errors):
+            caught = turn.change_step("StepCatching", path, phase=Phase.CATCHING, handler=index, **over)
+            _proceed_catching(turn, node, caught)
+            return
+    turn.change_step("StepFailed", path, phase=Phase.FAILED, finished_at=turn.now, **over)
+
+
+def _words(fault: Fault) -> str:
+    return f"{fault.type}: {fault.detail or fault.title}".rstrip(": ")
+
+
+def _proceed_catching(turn: Turn, node: Node, record: StepRecord) -> None:
+    index = record.handler or 0
+    outcome, fault = advance_list(turn, node.handlers[index].nodes, handler_prefix(record.path, index))
+    if outcome is Outcome.DONE:
+        turn.change_step("StepCaught", record.path, phase=Phase.CAUGHT, finished_at=turn.now)
+    elif outcome is Outcome.FAILED and fault:
+        turn.change_step("StepFailed", record.path, phase=Phase.FAILED, error=fault, finished_at=turn.now, reason=_words(fault))
+
+
+# -------------------------------------------------------------------------------------------------------------- stopping
+
+
+def stop(turn: Turn, node: Node, record: StepRecord) -> None:
+    """A step is no longer wanted: bring it to an end, at once or as soon as what it started has ended."""
+    if record.phase is Phase.STOPPING and record.then is Phase.CANCELLED:
+        _proceed_stopping(turn, node, record)
+    elif not record.has_ended:
+        begin_stopping(turn, node, record, Phase.CANCELLED)
+
+
+def begin_stopping(turn: Turn, node: Node, record: StepRecord, then: Phase, fault: Fault | None = None) -> None:
+    """Stop what a step has started; it becomes `then` once that has ended. `fault` says why, where it is to fail."""
+    if record.phase in (Phase.WAITING, Phase.RETRYING):
+        _settle(turn, node, record, then, fault)
+        return
+    changes: dict[str, Any] = {"error": fault} if fault else {}
+    kept = turn.change_step("StepStopping", record.path, phase=Phase.STOPPING, then=then, reason=_words(fault) if fault else "", **changes)
+    _proceed_stopping(turn, node, kept)
+
+
+def _proceed_stopping(turn: Turn, node: Node, record: StepRecord) -> None:
+    if record.handler is not None:
+        ended = stop_list(turn, node.handlers[record.handler].nodes, handler_prefix(record.path, record.handler))
+    else:
+        ended = node.machine.stop(turn, node, record)
+    after = turn.steps[record.path]
+    if ended and not after.has_ended:
+        _settle(turn, node, after, after.then or Phase.CANCELLED, after.error)
+
+
+def _settle(turn: Turn, node: Node, record: StepRecord, then: Phase, fault: Fault | None) -> None:
+    if then is Phase.FAILED:
+        fail(turn, node, record.path, fault or Fault("Cancelled"))
+    elif then is Phase.SUCCEEDED:
+        succeed(turn, record.path)
+    else:
+        turn.change_step("StepCancelled", record.path, phase=Phase.CANCELLED, finished_at=turn.now, deadline_at=None, **_LET_GO)
+
+
+def _time_out(turn: Turn, node: Node, record: StepRecord) -> None:
+    assert record.started_at is not None
+    took = (record.deadline_at or turn.now) - record.started_at
+    fault = Fault(
+        "Timeout",
+        "The step took too long",
+        f"it has not ended within {format_duration(took)}; see its timeout",
+        record.path,
+        record.attempt,
+    )
+    begin_stopping(turn, node, record, Phase.FAILED, fault)
+
+
+# -------------------------------------------------------------------------------------------------------------- beginning
+
+
+def begun(turn: Turn, node: Node) -> dict[str, Any]:
+    """Return the fields that a step's first entry has whatever its kind: what it is, since when, until when."""
+    deadline = None if node.timeout is None else turn.now + node.timeout
+    if deadline:
+        turn.wake(deadline)
+    return {"kind": node.kind, "started_at": turn.now, "deadline_at": deadline}
+
+
+def succeed(turn: Turn, path: str, **changes: Any) -> None:
+    """A step did what it was for. Its place in the order of undoing is the number of this entry."""
+    turn.change_step(
+        "StepSucceeded",
+        path,
+        **{"phase": Phase.SUCCEEDED, "finished_at": turn.now, "sequence": turn.sequence + 1, "deadline_at": None, **_LET_GO, **changes},
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- steps in order
+
+
+def advance_list(turn: Turn, nodes: Sequence[Node], prefix: str) -> tuple[Outcome, Fault | None]:
+    """Bring a list as far as it goes now: each step begins when the one before is done. With FAILED comes the step's error.
+
+    Blocks, branches, cases, handlers and the body of a workflow all run like this.
+    """
+    for node in nodes:
+        record = advance(turn, node, join(prefix, node.name))
+        if turn.is_ending or record is None or not record.has_ended:
+            return Outcome.GOING, None
+        if record.phase is Phase.FAILED:
+            return Outcome.FAILED, record.error
+        if record.phase is Phase.CANCELLED:
+            return Outcome.STOPPED, None
+    return Outcome.DONE, None
+
+
+def stop_list(turn: Turn, nodes: Sequence[Node], prefix: str) -> bool:
+    """Stop whatever of a list is going on. Returns whether nothing is any more."""
+    ended = True
+    for node in nodes:
+        record = turn.steps.get(join(prefix, node.name))
+        if record is not None and not record.has_ended:
+            stop(turn, node, record)
+            ended = turn.steps[record.path].has_ended and ended
+    return ended

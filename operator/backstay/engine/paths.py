@@ -1,0 +1,54 @@
+"""How steps are addressed: names from the outside in, as in `pack[3]/box`.
+
+a/x               step x of block a                 charge:catch0/ask      step ask of the first handler of charge
+c/left/x          step x of branch left             reserve:compensate     undoing reserve
+d/0/x             step x of the first case          /                      the block that is the body of the workflow
+pack[3]/box       step box of iteration 3
+"""
+
+import re
+from typing import Final
+
+ROOT: Final = "/"
+
+
+def join(prefix: str, name: str) -> str:
+    """Return the path of a step in the list at `prefix`."""
+    return f"{prefix}/{name}" if prefix else name
+
+
+def prefix_of(path: str, segments: int) -> str:
+    """Return the path of the list with so many segments that encloses a step: `prefix_of("pack[3]/box", 1)` is `pack[3]`."""
+    return "/".join(path.split("/")[:segments])
+
+
+def segments_of(prefix: str) -> int:
+    """Return how many segments a list's path has; 0 for the outermost list."""
+    return len(prefix.split("/")) if prefix else 0
+
+
+def static(path: str) -> str:
+    """Return a path without the indexes of iterations: `pack[3]/box` is `pack/box`."""
+    return re.sub(r"\[\d+\]", "", path)
+
+
+def handler_prefix(path: str, index: int) -> str:
+    """Return the path of the list of steps of a step's catch."""
+    return f"{path}:catch{index}"
+
+
+def undo_path(path: str) -> str:
+    """Return the path of the record that tells of undoing a step."""
+    return f"{path}:compensate"
+
+
+def undone_by(path: str) -> str | None:
+    """Return the path of the step that a step at `path` helps to undo, or None where it undoes nothing."""
+    place = path.rfind(":compensate")
+    return path[:place] if place >= 0 else None
+
+
+def handled_by(path: str) -> str | None:
+    """Return the path of the step whose error the innermost handler around `path` is for, or None outside handlers."""
+    place = path.rfind(":")
+    return path[:place] if place >= 0 and path.startswith(":catch", place) else None

@@ -1,0 +1,127 @@
+"""A Workflow compiled once a revision: a tree of nodes with their expressions bound, so that deciding needs no parsing.
+
+Each kind of step compiles its own body (`engine/steps/`); what every step may carry (if, timeouts, retry, catch, compensate)
+is compiled here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from backstay.api.policies import Catch, Retry
+from backstay.api.steps import Compensate, Step, action_of
+from backstay.api.workflow import WorkflowSpec
+from backstay.engine.model import Json
+from backstay.engine.node import Handler, Node
+from backstay.engine.paths import ROOT, handler_prefix, join, segments_of, static, undo_path
+from backstay.engine.scopes import Bound, Scope, bind
+from backstay.engine.steps import KINDS
+
+UNDO_RETRY: Final = Retry(max_attempts=5, errors=("*",))
+"""Undoing is tried harder than doing: on any error, until a person is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A workflow, ready to be decided upon."""
+
+    spec: WorkflowSpec
+    root: Node
+    outputs: Bound
+    undoable: bool
+    """Whether any step says how to undo it: then a run needs the finalizer."""
+    nodes: Mapping[str, Node]
+    """Every node by static path; how to undo a step stands at `undo_path` of its path."""
+    top_level: tuple[str, ...]
+    """Paths of the outermost steps: what progress counts."""
+
+    def undo_of(self, path: str) -> Node | None:
+        """Return how to undo the step at a path, or None where it does not say."""
+        return self.nodes.get(undo_path(static(path)))
+
+    def node(self, path: str) -> Node | None:
+        """Return the node of the step at a path, whatever iteration it is in."""
+        return self.nodes.get(static(path))
+
+
+class Compiler:
+    """Turns the models of `api/` into nodes; handed to each kind's `compile`, so that kinds can nest lists of steps."""
+
+    def __init__(self, spec: WorkflowSpec) -> None:
+        self.defaults = spec.defaults
+        self.nodes: dict[str, Node] = {}
+        self.undoable = False
+
+    def steps(self, steps: Iterable[Step], prefix: str, outer: Scope | None, extra: tuple[str, ...] = ()) -> tuple[Node, ...]:
+        """Compile a list of steps whose path is `prefix`."""
+        scope = Scope(segments_of(prefix), outer, extra)
+        for step in steps:
+            scope.nodes[step.name] = self.step(step, prefix, scope)
+        return tuple(scope.nodes.values())
+
+    def step(self, step: Step, prefix: str, scope: Scope) -> Node:
+        """Compile one step with all that it carries."""
+        path = join(prefix, step.name)
+        node = self.bare(step.kind, getattr(step, step.kind), step.name, path, scope)
+        if step.compensate is not None:
+            self._undo(step.compensate, path, scope)
+        self.nodes[path] = replace(
+            node,
+            condition=None if step.if_ is None else bind(step.if_, scope),
+            depends_on=step.depends_on,
+            timeout=step.timeout or node.timeout,
+            attempt_timeout=step.attempt_timeout or node.attempt_timeout,
+            retry=step.retry or node.retry,
+            handlers=self.handlers(step.catch, path, scope),
+        )
+        return self.nodes[path]
+
+    def handlers(self, catches: Sequence[Catch], path: str, scope: Scope | None) -> tuple[Handler, ...]:
+        """Compile the catches of the step at `path`."""
+        return tuple(
+            Handler(catch.errors, catch.as_, self.steps(catch.steps, handler_prefix(path, index), scope, (catch.as_,)))
+            for index, catch in enumerate(catches)
+        )
+
+    def _undo(self, compensate: Compensate, path: str, scope: Scope) -> None:
+        kind = action_of(compensate)
+        inner = Scope(scope.segments, scope, ("self", "error"))
+        node = self.bare(kind, getattr(compensate, kind), f"{path}:compensate", undo_path(path), inner)
+        self.undoable = True
+        self.nodes[undo_path(path)] = replace(
+            node,
+            timeout=compensate.timeout or node.timeout,
+            attempt_timeout=compensate.attempt_timeout or node.attempt_timeout,
+            retry=compensate.retry or UNDO_RETRY,
+        )
+
+    def bare(self, kind: str, action: Any, name: str, path: str, scope: Scope) -> Node:
+        """Compile an action by itself, with the workflow's defaults where its kind does work."""
+        machine = KINDS[kind]
+        node = Node(name, kind, machine, path, scope, machine.compile(action, path, scope, self))
+        if not machine.works:
+            return node
+        return replace(node, timeout=self.defaults.timeout, attempt_timeout=self.defaults.attempt_timeout, retry=self.defaults.retry)
+
+
+def compile_program(spec: WorkflowSpec) -> Program:
+    """Compile a workflow that has been validated. Raises InvalidExpression where one does not parse."""
+    compiler = Compiler(spec)
+    kind = "steps" if spec.steps is not None else "dag"
+    root = compiler.bare(kind, getattr(spec, kind), "", ROOT, Scope(0))
+    nodes: Sequence[Node] = root.body.nodes
+    inside = nodes[0].scope
+    root = replace(root, handlers=compiler.handlers(spec.catch, ROOT, inside))
+    outputs: dict[str, Json] = {output.name: output.value for output in spec.outputs}
+    return Program(
+        spec=spec,
+        root=root,
+        outputs=bind(outputs, inside),
+        undoable=compiler.undoable,
+        nodes={**compiler.nodes, ROOT: root},
+        top_level=tuple(node.path for node in nodes),
+    )
+
+
+NOTHING: Final = compile_program(WorkflowSpec.model_validate({"steps": [{"name": "nothing", "set": {"done": True}}]}))
+"""Stands in for the program of a run whose workflow is missing or cannot be run."""

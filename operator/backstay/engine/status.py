@@ -1,0 +1,38 @@
+"""The status of a run as it is written: the state, and what people want to see of it, in one JSON object."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from backstay.engine import codec, journal
+from backstay.engine.conditions import conditions, going_on, shown_status
+from backstay.engine.model import Entry, Json, State
+from backstay.engine.program import Program
+
+
+def render(
+    program: Program, state: State, entries: Sequence[Entry], before: Mapping[str, Any], generation: int, now: datetime
+) -> dict[str, Json]:
+    """Return the whole status after a decision. `before` is the status that the decision was made on."""
+    status: dict[str, Json] = {"observedGeneration": generation, **codec.run_to_json(state.run)}
+    status["status"] = shown_status(program, state)
+    status["progress"] = progress(program, state)
+    status["step"] = shown_steps(state)
+    status["conditions"] = conditions(program, state, before.get("conditions") or (), generation, now)
+    status["steps"] = [codec.record_to_json(record) for record in state.steps.values()]
+    status["journal"] = journal.kept(before.get("journal") or {}, entries, state.head)
+    return {key: value for key, value in status.items() if value not in (None, "")}
+
+
+def progress(program: Program, state: State) -> str:
+    """Return how many of the outermost steps are done, as `2/6`."""
+    done = sum(1 for path in program.top_level if path in state.steps and state.steps[path].is_done)
+    return f"{done}/{len(program.top_level)}"
+
+
+def shown_steps(state: State) -> str:
+    """Return what the STEP column shows: what goes on now."""
+    if state.run.is_finished:
+        return ""
+    active = going_on(state)
+    return active[0].path + (f" +{len(active) - 1}" if len(active) > 1 else "") if active else ""

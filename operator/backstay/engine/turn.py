@@ -1,0 +1,158 @@
+"""One turn of deciding: the working copy of the state, and the one way to change it, which is to write a journal entry."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from backstay.engine import codec, journal
+from backstay.engine.model import (
+    Decision,
+    Entry,
+    Identity,
+    Json,
+    Observations,
+    Phase,
+    RunRecord,
+    State,
+    StepRecord,
+)
+from backstay.engine.paths import handled_by, join, prefix_of, undone_by
+from backstay.engine.scopes import Bound, step_view
+
+if TYPE_CHECKING:
+    from backstay.engine.node import Node
+    from backstay.engine.program import Program
+
+
+class Turn:
+    """What the machines of the steps see and do while a decision is made. Lives for one call of `decide`."""
+
+    def __init__(self, program: "Program", identity: Identity, state: State, observations: Observations, now: datetime) -> None:
+        self.program = program
+        self.identity = identity
+        self.observations = observations
+        self.now = now
+        self.run = state.run
+        self.steps = dict(state.steps)
+        self.sequence = state.sequence
+        self.head = state.head
+        self.entries: list[Entry] = []
+        self.wake_at: datetime | None = None
+        self._ending = False
+        self.params: Mapping[str, Json] = parameters(program, identity)
+
+    # ------------------------------------------------------------------------------------------------------- changing
+
+    def change_run(self, event: str, /, *, reason: str = "", actor: str = "operator", **changes: Any) -> None:
+        """Write an entry that changes the run's own record."""
+        entry = self._entry(event, "", 0, reason, actor, codec.changes_to_json(RunRecord, changes))
+        self.run = journal.changed_run(self.run, entry)
+
+    def change_step(self, event: str, path: str, /, *, reason: str = "", actor: str = "operator", **changes: Any) -> StepRecord:
+        """Write an entry that changes, or begins, a step's record. Raises IllegalTransition for a bug in a machine."""
+        record = self.steps.get(path)
+        attempt = changes.get("attempt", record.attempt if record else 0)
+        entry = self._entry(event, path, attempt, reason, actor, codec.changes_to_json(StepRecord, changes))
+        after = journal.changed_step(record, entry)
+        self.steps[path] = after
+        return after
+
+    def _entry(self, kind: str, path: str, attempt: int, reason: str, actor: str, changes: Mapping[str, Json]) -> Entry:
+        entry = Entry(self.sequence + 1, self.now, kind, path, attempt, actor, reason, changes, self.head)
+        self.sequence, self.head = entry.sequence, journal.hash_of(entry)
+        self.entries.append(entry)
+        return entry
+
+    def wake(self, moment: datetime) -> None:
+        """Ask to be called again at a moment at the latest."""
+        if self.wake_at is None or moment < self.wake_at:
+            self.wake_at = moment
+
+    def decision(self) -> Decision:
+        """What this turn came to."""
+        return Decision(State(self.run, self.steps, self.sequence, self.head), tuple(self.entries), self.wake_at)
+
+    # -------------------------------------------------------------------------------------------------------- reading
+
+    @property
+    def is_suspended(self) -> bool:
+        """Nothing new may start. Cancelling or deleting a run lifts its suspension: it must be able to end."""
+        wish = self.observations.wish
+        return wish.suspend and not wish.cancel and not wish.delete
+
+    @property
+    def is_ending(self) -> bool:
+        """An `end` has just ended the run: nothing more begins in this turn."""
+        return self._ending
+
+    def end(self, event: str, /, **changes: Any) -> None:
+        """End the run from within a step; what still runs is stopped from the next pass on."""
+        self.change_run(event, **changes)
+        self._ending = True
+
+    def is_due(self, moment: datetime | None) -> bool:
+        """Tell whether a timer has fallen due; ask to be woken at its time otherwise. A suspended run's timers wait."""
+        if moment is None or self.is_suspended:
+            return False
+        if moment <= self.now:
+            return True
+        self.wake(moment)
+        return False
+
+    def evaluate(self, bound: Bound, path: str, extra: Mapping[str, Json] | None = None) -> Json:
+        """Evaluate a template for the step at `path`. Raises EvaluationError."""
+        return bound.template.render(self._data(bound, path, extra))
+
+    def evaluate_text(self, bound: Bound, path: str) -> str:
+        """Evaluate a template to text. Raises EvaluationError."""
+        return bound.template.render_text(self._data(bound, path, None))
+
+    def _data(self, bound: Bound, path: str, extra: Mapping[str, Json] | None) -> dict[str, Json]:
+        if bound.template.is_constant:
+            return {}
+        data: dict[str, Json] = {
+            "params": dict(self.params),
+            "vars": dict(self.run.vars),
+            "run": {
+                "name": self.identity.name,
+                "namespace": self.identity.namespace,
+                "uid": self.identity.uid,
+                "startedAt": codec.time_to_json(self.run.started_at or self.now),
+            },
+            "steps": {name: self._view(scope.segments, node, path) for name, scope, node in bound.steps()},
+        }
+        for name in bound.scope.extras():
+            data[name] = self._extra(name, path)
+        data.update(extra or {})
+        return data
+
+    def _view(self, segments: int, node: "Node", path: str) -> Json:
+        record = self.steps.get(join(prefix_of(path, segments), node.name))
+        if record is None:
+            return step_view("Pending", None, 0, None)
+        error = codec.fault_to_json(record.error) if record.error else None
+        return step_view(record.phase, self.outputs(node, record.path), record.attempt, error)
+
+    def outputs(self, node: "Node", path: str) -> Json:
+        """What a step produced; a structure's outputs are those of the steps in it, by name."""
+        record = self.steps.get(path)
+        if record is None or record.phase not in (Phase.SUCCEEDED, Phase.COMPENSATED):
+            return {}
+        return node.machine.outputs(self, node, record)
+
+    def _extra(self, name: str, path: str) -> Json:
+        """The value of `self` (the step that is being undone), or of the error that a handler or a compensation is for."""
+        if name == "self":
+            record = self.steps.get(undone_by(path) or "")
+            return step_view(record.phase, record.outputs, record.attempt, None) if record else {}
+        handled = handled_by(path)
+        record = self.steps.get(handled) if handled else None
+        fault = record.error if record else self.run.error
+        return {"type": "", "title": "", "detail": "", "step": "", "attempt": 0} | (codec.fault_to_json(fault) if fault else {})
+
+
+def parameters(program: "Program", identity: Identity) -> dict[str, Json]:
+    """Return the run's parameters with the workflow's defaults; they were checked when the run began."""
+    found = {item.name: item.default for item in program.spec.parameters if not item.is_required}
+    found.update(identity.parameters)
+    return found

@@ -1,0 +1,283 @@
+"""What went wrong with an expression, in words: where, what was found, what there is instead, and the mend.
+
+The CEL library says what happened inside it; what a user needs to know is which of their names it happened to.
+"""
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
+
+from backstay.expressions import syntax
+
+OPTIONAL_RESULT: Final = 'the result is an optional value; end it with .orValue(…), as in params.?note.orValue("")'
+
+FUNCTIONS: Final = (
+    "all", "bool", "bytes", "charAt", "contains", "double", "duration", "dyn", "endsWith", "exists", "exists_one", "filter", "format",
+    "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds", "getMinutes", "getMonth",
+    "getSeconds", "has", "hasValue", "indexOf", "int", "join", "lastIndexOf", "lowerAscii", "map", "matches", "optFlatMap", "optMap",
+    "or", "orValue", "quote", "replace", "reverse", "size", "split", "startsWith", "string", "substring", "timestamp", "trim", "type",
+    "uint", "upperAscii", "value", "math.abs", "math.ceil", "math.floor", "math.greatest", "math.isFinite", "math.isInf", "math.isNaN",
+    "math.least", "math.round", "math.sign", "math.trunc", "base64.decode", "base64.encode", "cel.bind", "optional.none", "optional.of",
+    "optional.ofNonZeroValue", "strings.quote",
+)  # fmt: skip
+"""What CEL and the extensions in use offer; for suggestions only, the compiler decides."""
+
+_SHOWN_NAMES: Final = 10
+_SHOWN_SOURCE: Final = 120
+_WORDS = {
+    "and": "&&",
+    "or": "||",
+    "not": "!",
+    "True": "true",
+    "False": "false",
+    "None": "null",
+    "nil": "null",
+    "is": "==",
+    "=": "==",
+    "&": "&&",
+    "|": "||",
+}
+_TYPES = {
+    "int": "a whole number", "int64": "a whole number", "uint": "an unsigned number", "uint64": "an unsigned number", "double": "a decimal number",
+    "string": "text", "bytes": "bytes", "bool": "true or false", "list": "a list", "map": "a map", "null_type": "null", "null": "null",
+    "timestamp": "a timestamp", "duration": "a duration", "google.protobuf.Timestamp": "a timestamp", "google.protobuf.Duration": "a duration",
+    "type": "a type", "dyn": "any value",
+}  # fmt: skip
+_NUMBERS = {"a whole number", "an unsigned number", "a decimal number"}
+
+
+def suggestion(found: str, known: Collection[str]) -> str:
+    """Return `; did you mean "…"?` where one of the known names is close to the one that was found, else nothing."""
+    close = _closest(found, known)
+    return f'; did you mean "{close}"?' if close else ""
+
+
+def there_are(known: Iterable[str]) -> str:
+    """Return `there are: a, b` for the names that exist, at most ten of them."""
+    names = sorted(map(str, known))
+    if not names:
+        return "there is nothing here"
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return f"there {'is' if len(names) == 1 else 'are'}: {', '.join(names[:_SHOWN_NAMES])}{more}"
+
+
+def shortened(text: str, limit: int = _SHOWN_SOURCE) -> str:
+    """Return text cut to a length that fits into a message."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def path_of(chain: Iterable[str]) -> str:
+    """Write a chain as the expression would: `steps["a-b"].outputs`."""
+    first, *rest = chain
+    return first + "".join(f".{name}" if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else f'["{name}"]' for name in rest)
+
+
+# --------------------------------------------------------------------------------------------------------------------- compilation
+
+
+def compilation(source: str, variables: Collection[str], error: str) -> str:
+    """Turn the compiler's first error into a message with position and mend."""
+    if "recursion" in error:
+        return "the expression nests too deeply (32 levels; each operator in a row counts as one); work part of it out in a set step before"
+    found = re.search(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)", error)
+    if not found:
+        return error.removesuffix(" [INVALID_ARGUMENT]").removeprefix("INVALID_ARGUMENT: ")
+    index = _index(source, int(found[1]), int(found[2]))
+    return f"position {index + 1}: {_compiler_says(found[3].removesuffix(' [INVALID_ARGUMENT]'), source, index, variables)}"
+
+
+def _index(source: str, line: int, column: int) -> int:
+    before = source.splitlines(keepends=True)[: max(line - 1, 0)]
+    return min(sum(map(len, before)) + max(column - 1, 0), len(source))
+
+
+def _compiler_says(text: str, source: str, index: int, variables: Collection[str]) -> str:
+    if found := re.match(r"undeclared reference to '(.+?)'", text):
+        return _unknown_name(found[1], source, index, variables)
+    if found := re.match(r"found no matching overload for '(.+?)' applied to '\((.*)\)'", text):
+        return _no_overload(found[1], found[2])
+    if "token recognition error" in text:
+        return _strange_character(source, index)
+    if found := re.match(r"Syntax error: (?:extraneous|mismatched) input '(.*?)' expecting", text):
+        return _unexpected(found[1])
+    if "no viable alternative" in text:
+        return _unexpected(source[index:] or "<EOF>")
+    if found := re.match(r"Syntax error: missing '(.+?)' at", text):
+        return f'"{found[1]}" is missing here'
+    return text.removeprefix("Syntax error: ")
+
+
+def _unknown_name(name: str, source: str, index: int, variables: Collection[str]) -> str:
+    if mend := _dashed(source, index):
+        return mend
+    first = name.split(".")[0]
+    if name in _WORDS:
+        return f'"{name}" is unknown; write {_WORDS[name]}'
+    if source[index : index + 1] == "(":
+        return f'there is no function "{name}"{suggestion(name, FUNCTIONS)}'
+    return f'there is no "{first}" here; {there_are(variables)}{suggestion(first, variables)}'
+
+
+def _dashed(source: str, index: int) -> str:
+    """Recognise `steps.card-check.outputs`, which CEL reads as `steps.card` minus `check.outputs`."""
+    for found in re.finditer(r"\b((?:[A-Za-z_]\w*\.)+)([A-Za-z_]\w*(?:-\w+)+)", source, re.ASCII):
+        if found.start() <= index <= found.end():
+            path = f'{found[1].rstrip(".")}["{found[2]}"]'
+            return f'"{found[2]}" is read as a subtraction because of its dash; write {path}'
+    return ""
+
+
+def _strange_character(source: str, index: int) -> str:
+    character = source[index : index + 1]
+    if character in _WORDS:
+        return f'"{character}" is no operator; write {_WORDS[character]}'
+    if character in ("'", '"', "`"):
+        return "the text that begins here does not end, or has a backslash that means nothing; write \\\\ for a backslash"
+    return f"{character!r} means nothing here"
+
+
+def _unexpected(found: str) -> str:
+    if found == "<EOF>":
+        return "the expression ends too early; something is missing at its end"
+    if found in _WORDS:
+        return f'"{found}" is no operator; write {_WORDS[found]}'
+    return f'"{found}" is not expected here; is an operator such as && or + missing before it?'
+
+
+# --------------------------------------------------------------------------------------------------------------------- evaluation
+
+
+def evaluation(tree: syntax.Node, data: Mapping[str, Any], source: str, error: str) -> str:
+    """Turn an error of the evaluation into a message that names the path, what is there, and the mend."""
+    text = _stripped(error)
+    if found := re.match(r'Key not found in map : "?(.*?)"?$', text, re.DOTALL):
+        return _missing_key(tree, data, source, found[1])
+    if text.startswith(("Applying SELECT", "Invalid container type")):
+        return _not_a_map(tree, data, source)
+    return f"{shortened(source)}: {engine_says(error)}"
+
+
+def _stripped(error: str) -> str:
+    return re.sub(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$", "", error.strip())
+
+
+def _missing_key(tree: syntax.Node, data: Mapping[str, Any], source: str, key: str) -> str:
+    for chain in syntax.chains(tree):
+        container, failed = _follow(chain, data)
+        if failed and chain[failed] == key and isinstance(container, Mapping):
+            here, known = path_of(chain[: failed + 1]), list(map(str, container))
+            return f'{here}: there is no "{key}"; {there_are(known)}{suggestion(key, known)}'
+    return f'{shortened(source)}: there is no "{key}"; test with "{key}" in …, or has(…), before'
+
+
+def _not_a_map(tree: syntax.Node, data: Mapping[str, Any], source: str) -> str:
+    for chain in syntax.chains(tree):
+        container, failed = _follow(chain, data)
+        if failed and not isinstance(container, Mapping):
+            return f'{path_of(chain[: failed + 1])}: {path_of(chain[:failed])} is {_described(container)}, which has no "{chain[failed]}"'
+    return f"{shortened(source)}: a name after a dot, or an index, stands on something that is neither a map nor a list"
+
+
+def _follow(chain: syntax.Chain, data: Mapping[str, Any]) -> tuple[Any, int]:
+    """Follow a chain through the data; return the last value reached and the index of the name that it lacks, 0 where nothing is lacking."""
+    value: Any = data
+    for index, name in enumerate(chain):
+        if not isinstance(value, Mapping) or name not in value:
+            return value, index
+        value = value[name]
+    return value, 0
+
+
+def _described(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return f'the text "{shortened(value, 40)}"'
+        case list() | tuple():
+            return f"a list of {len(value)}"
+    return f"a {type(value).__name__}"
+
+
+_SAYINGS = (
+    (r"Index error: index=(-?\d+) size=(\d+)", "there is no [{0}]; the list has {1}, counted from 0"),
+    (
+        r"String to Timestamp conversion failed",
+        "timestamp() was given text that is no RFC 3339 time; it should read like 2027-01-31T09:00:00Z",
+    ),
+    (r"String to Duration conversion failed", "duration() was given text that is no duration; it should read like 1h30m or 90s"),
+    (r"cannot convert string to (\w+)", "{0}() was given text that is no number"),
+    (r"(?:divide|division) by zero|modulus by zero", "division by zero; test for it before, as in x == 0 ? 0 : y / x"),
+    (r".*overflow.*", "the result does not fit into 64 bits; use double(…)"),
+    (r".*[Ii]teration budget exceeded.*", "the loops take more than 10,000 turns; work on a smaller list"),
+    (r"Integer value '(-?\d+)' out of range.*", "{0} does not fit into 64 bits; pass it as text"),
+    (r"invalid regular expression: (.*)", "matches() was given an invalid regular expression (RE2): {0}"),
+    (r".*construction from null.*", "a text in the data holds half of a character (a lone surrogate); mend it where it comes from"),
+    (r"Non-CEL value type for '(\S+) .*", "{0} is of a type that JSON does not have"),
+    (r".*(?:optional|plain_value|function return value).*", "the result holds an optional value; end it with .orValue(…)"),
+    (r".*(?:bad_alloc|[Mm]emory).*", "there is not enough memory for it; work on smaller values"),
+)
+
+
+def engine_says(error: str) -> str:
+    """Say an error of the evaluation in plain words, without what it happened to."""
+    text = _stripped(error)
+    if found := re.match(r"No matching overloads found : (\S+?)(?:\((.*)\))?$", text):
+        return _no_overload(found[1], found[2] or "")
+    for pattern, saying in _SAYINGS:
+        if found := re.match(pattern, text, re.DOTALL):
+            return saying.format(*found.groups())
+    return text
+
+
+# --------------------------------------------------------------------------------------------------------------------------- types
+
+
+def _no_overload(function: str, arguments: str) -> str:
+    if function == "<jump_condition>":
+        return "what stands before ? is neither true nor false"
+    types = [_type_in_words(argument) for argument in re.split(r",\s*(?![^(]*\))", arguments)] if arguments else []
+    name = _operator(function)
+    if not types:
+        return f"{name} works on true and false only" if name in ("&&", "||", "!") else f"{name} does not work on what it was given"
+    joined = types[0] if len(types) == 1 else f"{', '.join(types[:-1])} and {types[-1]}"
+    return f"{name} does not work on {joined}{_conversion(name, types)}"
+
+
+def _operator(function: str) -> str:
+    if function in ("_[_]", "_[?_]"):
+        return "[ ]"
+    symbol = re.sub(r"^_?([^_\w]+)_?$", r"\1", function)
+    return "in" if function == "@in" else "? :" if function == "_?_:_" else symbol if symbol != function else f"{function}()"
+
+
+def _type_in_words(name: str) -> str:
+    base = re.split(r"[(<]", name.strip())[0]
+    return _TYPES.get(base, base)
+
+
+def _conversion(name: str, types: list[str]) -> str:
+    kinds = set(types)
+    if "null" in kinds:
+        return "; test with != null before"
+    if kinds <= _NUMBERS and len(kinds) > 1:
+        return "; convert one of them with double(…) or int(…), or write 2.0 for 2"
+    if "text" in kinds and kinds & _NUMBERS:
+        return "; convert one of them with string(…), int(…) or double(…)"
+    if name == "string()":
+        return '; use "%s".format([…]), or a template without string()'
+    return ""
+
+
+def _closest(found: str, known: Collection[str]) -> str | None:
+    candidates = list(map(str, known))
+    by_case = {name.lower().replace("-", "_"): name for name in candidates}
+    if exact := by_case.get(found.lower().replace("-", "_")):
+        return exact
+    close = difflib.get_close_matches(found, candidates, n=1, cutoff=0.6)
+    return close[0] if close else None

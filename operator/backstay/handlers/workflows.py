@@ -1,0 +1,105 @@
+"""A Workflow was applied: judge it, and make its revision."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from backstay.api.validate import check_workflow, parse_workflow
+from backstay.engine import codec
+from backstay.engine.program import compile_program
+from backstay.errors import AlreadyExists, InvalidDefinition, Problem
+from backstay.kube import resources
+from backstay.kube.client import Client
+from backstay.names import LABEL_MANAGED_BY, LABEL_WORKFLOW, MANAGER, digest, label_value
+from backstay.runtime.reconciler import utc_now
+
+Status = dict[str, Any]
+MOST_PROBLEMS = 20
+
+
+def judge(spec: Mapping[str, Any]) -> list[Problem]:
+    """Return all that is wrong with a definition; an empty list, or warnings alone, mean that it can be run."""
+    try:
+        parsed = parse_workflow(spec)
+        problems = list(check_workflow(parsed))
+        if not any(problem.severity == "error" for problem in problems):
+            compile_program(parsed)
+        return problems
+    except InvalidDefinition as error:
+        return list(error.problems)
+
+
+async def status_of(client: Client, body: Mapping[str, Any]) -> Status:
+    """Return the status that a Workflow should have; makes its revision where the definition is valid and has none yet."""
+    meta = body["metadata"]
+    problems = judge(body["spec"])
+    errors = [problem for problem in problems if problem.severity == "error"]
+    before = {item["type"]: item for item in (body.get("status") or {}).get("conditions") or ()}
+    revision = (body.get("status") or {}).get("revision")
+    if not errors:
+        revision = await ensure_revision(client, meta["namespace"], meta["name"], body["spec"])
+    conditions = [
+        _condition("Valid", not errors, "Valid" if not errors else "Invalid", _words(errors or problems), meta, before),
+        _condition("Ready", not errors, "RevisionReady" if not errors else "Invalid", _ready_words(errors, revision), meta, before),
+    ]
+    return {"observedGeneration": meta.get("generation", 0), "conditions": conditions, **({"revision": revision} if revision else {})}
+
+
+def _words(problems: list[Problem]) -> str:
+    lines = [f"{'warning: ' if problem.severity == 'warning' else ''}{problem}" for problem in problems[:MOST_PROBLEMS]]
+    more = len(problems) - MOST_PROBLEMS
+    return "\n".join([*lines, *([f"and {more} more"] if more > 0 else [])])
+
+
+def _ready_words(errors: list[Problem], revision: Mapping[str, Any] | None) -> str:
+    if not errors and revision:
+        return f"new runs use revision {revision['number']}"
+    return "new runs of this definition would fail; see Valid"
+
+
+def _condition(kind: str, holds: bool, reason: str, message: str, meta: Mapping[str, Any], before: Mapping[str, Any]) -> Status:
+    status = "True" if holds else "False"
+    old = before.get(kind)
+    since = old["lastTransitionTime"] if old and old["status"] == status else codec.time_to_json(utc_now())[:19] + "Z"
+    return {
+        "type": kind,
+        "status": status,
+        "observedGeneration": meta.get("generation", 0),
+        "lastTransitionTime": since,
+        "reason": reason,
+        "message": message[:8192],
+    }
+
+
+async def ensure_revision(client: Client, namespace: str, name: str, spec: Mapping[str, Any]) -> Status:
+    """Return the revision that snapshots a definition, made where there is none. Going back to an old definition finds its old revision.
+
+    Nothing owns a revision: deleting a Workflow leaves its live runs, and their revisions, to finish (DESIGN §4).
+    """
+    page = await client.list(resources.CONTROLLER_REVISIONS, namespace, label_selector=f"{LABEL_WORKFLOW}={label_value(name)}")
+    same = next((item for item in page.items if item.get("data") == spec), None)
+    if same is not None:
+        return {"name": same["metadata"]["name"], "number": same["revision"]}
+    number = max((int(item.get("revision") or 0) for item in page.items), default=0) + 1
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {
+            "name": f"{name[:200]}-{digest(name, number, _text(spec), length=10)}",
+            "namespace": namespace,
+            "labels": {LABEL_WORKFLOW: label_value(name), LABEL_MANAGED_BY: MANAGER},
+        },
+        "data": copy.deepcopy(dict(spec)),
+        "revision": number,
+    }
+    try:
+        made = await client.create(resources.CONTROLLER_REVISIONS, namespace, body)
+    except AlreadyExists:
+        made = await client.get(resources.CONTROLLER_REVISIONS, namespace, body["metadata"]["name"])  # type: ignore[index]
+    return {"name": made["metadata"]["name"], "number": made["revision"]}
+
+
+def _text(spec: Mapping[str, Any]) -> str:
+    return orjson.dumps(spec, option=orjson.OPT_SORT_KEYS).decode()

@@ -1,0 +1,66 @@
+"""Doing what the written state wants: one effect at a time, each of which may be repeated without harm."""
+
+import logging
+from typing import Any
+
+from backstay.engine.decide import NAMESPACE_TERMINATING
+from backstay.engine.model import AddFinalizer, CreateJob, DeleteJob, Effect, Refusal, RemoveFinalizer
+from backstay.errors import Forbidden, Invalid
+from backstay.executors import job
+from backstay.kube import resources
+from backstay.kube.client import Client
+from backstay.names import FINALIZER
+from backstay.runtime.jobs import JobWatches
+from backstay.runtime.queue import KeyedQueue
+from backstay.runtime.store import Known, RunStore
+from backstay.runtime.view import key_of, ref_of
+
+log = logging.getLogger(__name__)
+
+
+class Actor:
+    """The only place from which a run's effects reach the world."""
+
+    def __init__(self, client: Client, store: RunStore, queue: KeyedQueue, jobs: JobWatches) -> None:
+        self._client = client
+        self._store = store
+        self._queue = queue
+        self._jobs = jobs
+
+    async def do(self, known: Known, effect: Effect) -> None:
+        """Do one effect. A refusal that repeating does not help becomes an observation; other API errors are raised."""
+        match effect:
+            case CreateJob():
+                await self._create_job(known, effect)
+            case DeleteJob():
+                await job.stop(self._client, known.run["metadata"]["namespace"], effect)
+            case AddFinalizer():
+                await self._finalizers(known, [*_others(known), FINALIZER])
+            case RemoveFinalizer():
+                await self._finalizers(known, _others(known))
+
+    async def _create_job(self, known: Known, effect: CreateJob) -> None:
+        try:
+            seen = await job.start(self._client, ref_of(known.run), effect)
+            self._jobs.of(seen.namespace).remember(seen)
+        except Invalid as error:
+            self._refuse(known, effect, Refusal("InvalidJob", error.message))
+        except Forbidden as error:
+            if not error.is_terminating_namespace:
+                raise
+            self._refuse(known, effect, Refusal(NAMESPACE_TERMINATING, error.message))
+
+    def _refuse(self, known: Known, effect: CreateJob, refusal: Refusal) -> None:
+        log.info("%s: Job %s is refused: %s", key_of(known.run), effect.name, refusal.detail)
+        known.refused[effect.name] = refusal
+        self._queue.wake(key_of(known.run))
+
+    async def _finalizers(self, known: Known, finalizers: list[str]) -> None:
+        meta = known.run["metadata"]
+        body: dict[str, Any] = {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": finalizers}}
+        written = await self._client.patch(resources.RUNS, meta["namespace"], meta["name"], body)
+        self._store.remember(written)
+
+
+def _others(known: Known) -> list[str]:
+    return [name for name in known.run["metadata"].get("finalizers") or () if name != FINALIZER]

@@ -1,0 +1,67 @@
+"""Jobs and Pods as the engine is told of them: two informers, and the runs that their news wakes."""
+
+from collections.abc import Callable, Mapping
+
+from backstay.engine.model import JobFact
+from backstay.executors import job
+from backstay.kube import resources
+from backstay.kube.client import Client
+from backstay.kube.informer import Informer
+from backstay.names import LABEL_RUN
+
+
+class JobWatch:
+    """Everything that is seen of the Jobs and Pods in a namespace, or in all of them.
+
+    `wake(run_uid)` is called for every difference; `vanished(run_uid, job_name)` when a Job that was seen is there no longer.
+    """
+
+    def __init__(self, client: Client, namespace: str | None, wake: Callable[[str], None], vanished: Callable[[str, str], None]) -> None:
+        self._wake = wake
+        self._vanished = vanished
+        self.jobs: Informer[job.SeenJob] = Informer(
+            client, resources.JOBS, namespace=namespace, label_selector=LABEL_RUN, trim=job.trim_job, on_change=self._job_changed
+        )
+        self.pods: Informer[job.SeenPod] = Informer(
+            client, resources.PODS, namespace=namespace, label_selector=LABEL_RUN, trim=job.trim_pod, on_change=self._pod_changed
+        )
+
+    def facts(self, run_uid: str) -> Mapping[str, JobFact]:
+        """Return what is seen of a run's Jobs, by name."""
+        pods = self.pods.of(run_uid)
+        return {seen.name: job.fact(seen, [pod for pod in pods if pod.job_name == seen.name]) for seen in self.jobs.of(run_uid)}
+
+    def remember(self, seen: job.SeenJob) -> None:
+        """What was just created is known at once, before the watch tells."""
+        self.jobs.remember(seen)
+
+    def forget(self, run_uid: str) -> None:
+        """A run is finished or gone: free what its Jobs take."""
+        self.jobs.forget(run_uid)
+        self.pods.forget(run_uid)
+
+    def _job_changed(self, event: str, new: job.SeenJob, old: job.SeenJob | None) -> None:
+        if event == "DELETED":
+            self._vanished(new.run_uid, new.name)
+        self._wake(new.run_uid)
+
+    def _pod_changed(self, event: str, new: job.SeenPod, old: job.SeenPod | None) -> None:
+        if old is None or event == "DELETED" or new.matters(old):
+            self._wake(new.run_uid)
+
+
+class JobWatches:
+    """One JobWatch for every namespace that is looked after, or a single one for all of them; they answer as one."""
+
+    def __init__(
+        self, client: Client, namespaces: tuple[str, ...], wake: Callable[[str], None], vanished: Callable[[str, str], None]
+    ) -> None:
+        self.watches = {name: JobWatch(client, name or None, wake, vanished) for name in namespaces or ("",)}
+
+    def of(self, namespace: str) -> JobWatch:
+        """Return the watch that sees a namespace."""
+        return self.watches.get(namespace) or self.watches[""]
+
+    def informers(self) -> list[Informer[job.SeenJob] | Informer[job.SeenPod]]:
+        """Return all informers, to be run."""
+        return [informer for watch in self.watches.values() for informer in (watch.jobs, watch.pods)]

@@ -1,0 +1,140 @@
+"""The operator put together: client, informers, queue, reconciler. kopf's handlers feed it and it does the rest."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from backstay.kube.client import Client
+from backstay.observe.events import Events
+from backstay.observe.metrics import Metrics
+from backstay.runtime.acting import Actor
+from backstay.runtime.announcing import Announcer
+from backstay.runtime.jobs import JobWatches
+from backstay.runtime.programs import Programs
+from backstay.runtime.queue import KeyedQueue
+from backstay.runtime.reconciler import Reconciler
+from backstay.runtime.store import RunStore
+from backstay.runtime.sweeper import Sweeper
+from backstay.runtime.view import key_of
+from backstay.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Operator:
+    """One running operator. `start` after the loop runs, `stop` before it ends; in between it is told of runs and workflows."""
+
+    def __init__(self, client: Client, settings: Settings, metrics: Metrics) -> None:
+        self.settings = settings
+        self.client = client
+        self.metrics = metrics
+        self.store = RunStore()
+        self.queue = KeyedQueue()
+        self.programs = Programs(client)
+        self.jobs = JobWatches(client, settings.namespaces, self._wake_uid, self._vanished)
+        self.events = Events(client)
+        self.reconciler = Reconciler(
+            client=client,
+            store=self.store,
+            queue=self.queue,
+            programs=self.programs,
+            jobs=self.jobs,
+            actor=Actor(client, self.store, self.queue, self.jobs),
+            announcer=Announcer(self.events, metrics),
+            metrics=metrics,
+            missing_workflow_seconds=settings.missing_workflow_seconds,
+        )
+        self.sweeper = Sweeper(self.reconciler, settings.namespaces, settings.sweep_seconds)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ---------------------------------------------------------------------------------------------- what kopf tells us
+
+    def run_seen(self, event: str | None, run: Mapping[str, Any]) -> None:
+        """A run was added, has changed, or is gone. Does no I/O."""
+        if event == "DELETED":
+            self._run_left(run)
+            return
+        self.queue.wake(self.store.remember(run))
+
+    def _run_left(self, run: Mapping[str, Any]) -> None:
+        """Gone for good, or only out of the watch's field selector because it has finished: then its finalizer may be left."""
+        key = key_of(run)
+        known = self.store.get(key)
+        if known is not None and known.run["metadata"].get("finalizers"):
+            self.queue.wake(key)
+        else:
+            self.reconciler.drop(key)
+
+    def workflow_seen(self, event: str | None, workflow: Mapping[str, Any]) -> None:
+        """A Workflow was added, has changed, or is gone: runs that wait for it may go on."""
+        place = (workflow["metadata"]["namespace"], workflow["metadata"]["name"])
+        if event == "DELETED":
+            self.programs.workflows.pop(place, None)
+            return
+        self.programs.workflows[place] = workflow
+        for key in self.store:
+            known = self.store.get(key)
+            if known is not None and known.since and key.namespace == place[0]:
+                self.queue.wake(key)
+
+    # ------------------------------------------------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Bring up the informers, wait for their first lists, then begin to look at runs."""
+        for informer in self.jobs.informers():
+            self._spawn(informer.run(), f"informer {informer.resource.plural}")
+        self._spawn(self.events.run(), "events")
+        self._spawn(self._work(), "queue")
+
+    async def _work(self) -> None:
+        for informer in self.jobs.informers():
+            await informer.synced.wait()
+        log.info("ready: Jobs and Pods are known")
+        self._spawn(self.sweeper.run(), "sweeper")
+        self._spawn(self._measure(), "figures")
+        await self.queue.serve(self.reconciler, self.settings.workers)
+
+    async def _measure(self) -> None:
+        while True:
+            self.metrics.queue_depth.set(len(self.queue))
+            self.metrics.queue_oldest_seconds.set(self.queue.oldest_seconds())
+            self.metrics.active_runs.set(len(self.store))
+            await asyncio.sleep(1)
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=f"backstay {name}")
+        task.add_done_callback(_report)
+        self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """End all tasks and wait until they have ended."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    # ---------------------------------------------------------------------------------------------------- informers
+
+    def _wake_uid(self, run_uid: str) -> None:
+        key = self.store.key_of_uid(run_uid)
+        if key is not None:
+            self.queue.wake(key)
+
+    def _vanished(self, run_uid: str, job_name: str) -> None:
+        key = self.store.key_of_uid(run_uid)
+        known = self.store.get(key) if key else None
+        if known is not None:
+            known.vanished.add(job_name)
+
+
+def _report(task: "asyncio.Task[None]") -> None:
+    """A task that ends by itself is a bug: say so, and end the process, so that Kubernetes starts a fresh one."""
+    if task.cancelled():
+        return
+    log.critical("%s ended: %r", task.get_name(), task.exception())
+    asyncio.get_running_loop().call_soon(_abort)
+
+
+def _abort() -> None:
+    raise SystemExit(1)

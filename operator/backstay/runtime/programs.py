@@ -1,0 +1,113 @@
+"""From a run to the program it runs: its pinned revision, the newest revision of its Workflow, or the definition in its own spec.
+
+Programs are compiled once a revision and cached; a ControllerRevision never changes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from backstay.api.validate import check_workflow, parse_workflow
+from backstay.engine.model import Fault
+from backstay.engine.program import Program, compile_program
+from backstay.errors import InvalidDefinition, NotFound
+from backstay.kube import resources
+from backstay.kube.client import Client
+from backstay.names import LABEL_WORKFLOW, digest, label_value
+from backstay.runtime.view import Object
+
+CACHED: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A program with the revision it is; or why there is none: `fault` for good, `missing` for as long as nobody applies it."""
+
+    program: Program | None = None
+    revision: tuple[str, int] = ("", 0)
+    fault: Fault | None = None
+    missing: Fault | None = None
+
+
+class Programs:
+    """The programs of all runs; `workflows` are the Workflow objects as kopf's watch brings them."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._cache: OrderedDict[str, Program] = OrderedDict()
+        self.workflows: dict[tuple[str, str], Object] = {}
+
+    async def resolve(self, run: Object) -> Resolution:
+        """Return what a run runs. Raises ApiError when the API server cannot be asked."""
+        reference = (run.get("spec") or {}).get("workflow") or {}
+        pinned = ((run.get("status") or {}).get("revision") or {}).get("name")
+        if reference.get("inline") is not None:
+            return self._inline(reference["inline"])
+        if pinned:
+            number = run["status"]["revision"].get("number", 0)
+            return await self._pinned(run["metadata"]["namespace"], pinned, number)
+        return await self._newest(run["metadata"]["namespace"], str(reference.get("name") or ""), reference.get("revision"))
+
+    def _inline(self, spec: Mapping[str, Any]) -> Resolution:
+        return self._compiled(f"inline/{digest(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS).decode(), length=32)}", spec, ("", 0))
+
+    async def _pinned(self, namespace: str, name: str, number: int) -> Resolution:
+        cached = self._cached(f"{namespace}/{name}")
+        if cached is not None:
+            return Resolution(cached, (name, number))
+        try:
+            found = await self._client.get(resources.CONTROLLER_REVISIONS, namespace, name)
+        except NotFound:
+            detail = f"ControllerRevision {name}, which this run is pinned to, is gone; restore it from a backup, or delete the run"
+            return Resolution(missing=Fault("WorkflowNotFound", "The pinned revision is gone", detail))
+        return self._compiled(f"{namespace}/{name}", found["data"], (name, number))
+
+    async def _newest(self, namespace: str, name: str, number: int | None) -> Resolution:
+        workflow = self.workflows.get((namespace, name))
+        if workflow is None:
+            detail = (
+                f'spec.workflow.name: there is no Workflow "{name}" in namespace "{namespace}"; apply it, or make a run with another name'
+            )
+            return Resolution(missing=Fault("WorkflowNotFound", "The workflow is not there", detail))
+        if number is not None:
+            return await self._numbered(namespace, name, number)
+        status = workflow.get("status") or {}
+        valid = next((item for item in status.get("conditions") or () if item["type"] == "Valid"), None)
+        if valid is None or status.get("observedGeneration") != workflow["metadata"].get("generation"):
+            return Resolution(missing=Fault("WorkflowNotReady", "", f'Workflow "{name}" has not been looked at yet'))
+        if valid["status"] != "True":
+            return Resolution(fault=Fault("InvalidWorkflow", "The workflow cannot be run", f'Workflow "{name}": {valid["message"]}'))
+        return await self._pinned(namespace, status["revision"]["name"], status["revision"]["number"])
+
+    async def _numbered(self, namespace: str, name: str, number: int) -> Resolution:
+        page = await self._client.list(resources.CONTROLLER_REVISIONS, namespace, label_selector=f"{LABEL_WORKFLOW}={label_value(name)}")
+        for item in page.items:
+            if item.get("revision") == number:
+                return await self._pinned(namespace, item["metadata"]["name"], number)
+        known = ", ".join(sorted(str(item.get("revision")) for item in page.items)) or "none"
+        detail = f'spec.workflow.revision: Workflow "{name}" has no revision {number}; there are: {known}'
+        return Resolution(fault=Fault("WorkflowNotFound", "The revision is not there", detail))
+
+    def _compiled(self, key: str, spec: Mapping[str, Any], revision: tuple[str, int]) -> Resolution:
+        program = self._cached(key)
+        if program is None:
+            try:
+                parsed = parse_workflow(spec)
+                problems = [problem for problem in check_workflow(parsed) if problem.severity == "error"]
+                if problems:
+                    raise InvalidDefinition(problems)
+                program = self._cache[key] = compile_program(parsed)
+            except InvalidDefinition as error:
+                return Resolution(fault=Fault("InvalidWorkflow", "The workflow cannot be run", str(error)[:2048]))
+            while len(self._cache) > CACHED:
+                self._cache.popitem(last=False)
+        return Resolution(program, revision)
+
+    def _cached(self, key: str) -> Program | None:
+        program = self._cache.get(key)
+        if program is not None:
+            self._cache.move_to_end(key)
+        return program

@@ -1,0 +1,189 @@
+"""One look at one run: observe → decide → persist → act → announce. Nothing else writes a run's status.
+
+What was decided is written before the world is touched, in one PATCH that fails when anybody else has written meanwhile; what is
+done follows from the written state. So a crash anywhere in between is made good by the next look (DESIGN, promises 1 to 3).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from backstay.engine.decide import decide, refuse
+from backstay.engine.effects import effects_of
+from backstay.engine.model import Decision, Fault, Observations, State
+from backstay.engine.program import NOTHING, Program
+from backstay.engine.status import render
+from backstay.errors import ApiError, Conflict, NotFound, TamperedState, TooManyRequests, Unavailable
+from backstay.kube import resources
+from backstay.kube.client import Client
+from backstay.observe.metrics import Metrics
+from backstay.runtime import pending
+from backstay.runtime.acting import Actor
+from backstay.runtime.announcing import Announcer
+from backstay.runtime.jobs import JobWatches
+from backstay.runtime.patch import status_patch
+from backstay.runtime.programs import Programs, Resolution
+from backstay.runtime.queue import Key, KeyedQueue
+from backstay.runtime.store import Known, Reading, RunStore, read_state
+from backstay.runtime.view import has_finalizer, identity_of, is_finished, wish_of
+
+log = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Everything that a look needs. `now` is handed in so that tests can turn the clock."""
+
+    client: Client
+    store: RunStore
+    queue: KeyedQueue
+    programs: Programs
+    jobs: JobWatches
+    actor: Actor
+    announcer: Announcer
+    metrics: Metrics
+    missing_workflow_seconds: float = 60.0
+    now: Callable[[], datetime] = utc_now
+
+    async def __call__(self, key: Key) -> None:
+        """Look at a run once. API errors are answered here; anything else that is raised is a bug."""
+        known = self.store.get(key)
+        if known is None:
+            return
+        try:
+            await self._look(key, known)
+            self.queue.succeeded(key)
+        except Conflict:
+            await self._refresh(key)
+        except NotFound:
+            await self._refresh(key)
+        except TooManyRequests as error:
+            self.queue.retry(key, error.retry_after_seconds or 0)
+        except Unavailable as error:
+            log.warning("%s: %s; will look again in %.1f s", key, error, self.queue.retry(key))
+            await self._refresh(key, quiet=True)
+        except ApiError as error:
+            delay = self.queue.retry(key, 1.0)
+            log.warning("%s: %s; will look again in %.1f s", key, error, delay)
+            self.announcer.trouble(known.run, error, delay)
+        except TamperedState as error:
+            self.announcer.tampered(known.run, str(error))
+            self.queue.wake_in(key, 60)
+
+    async def _look(self, key: Key, known: Known) -> None:
+        resolution = await self.programs.resolve(known.run)
+        reading = read_state(known)
+        observations = self._observe(known)
+        started = time.perf_counter()
+        decision = self._decide(known, resolution, reading, observations)
+        self.metrics.decide_seconds.observe(time.perf_counter() - started)
+        program = resolution.program or NOTHING
+        if decision is None:
+            await pending.show(self, key, known, resolution)
+            return
+        if decision.entries:
+            await self._persist(key, known, program, decision, reading)
+        await self._act(known, program, decision.state, observations)
+        self.announcer.tell(known.run, decision, reading)
+        self._plan(key, known, decision)
+
+    # -------------------------------------------------------------------------------------------------------- observe
+
+    def _observe(self, known: Known) -> Observations:
+        return Observations(
+            wish=wish_of(known.run),
+            jobs=self.jobs.of(known.run["metadata"]["namespace"]).facts(known.run["metadata"]["uid"]),
+            refused=dict(known.refused),
+            vanished=frozenset(known.vanished),
+            has_finalizer=has_finalizer(known.run),
+        )
+
+    # --------------------------------------------------------------------------------------------------------- decide
+
+    def _decide(self, known: Known, resolution: Resolution, reading: Reading, observations: Observations) -> Decision | None:
+        """Return what is true from now on; None while a run that has not begun waits for its workflow."""
+        identity = identity_of(known.run)
+        fault = resolution.fault or self._given_up(known, resolution)
+        begun = reading.state.run.phase is not None
+        if resolution.program is not None:
+            return decide(resolution.program, identity, reading.state, observations, self.now(), resolution.revision, reading.tampered)
+        if reading.state.run.is_finished:
+            return Decision(reading.state)
+        if begun or fault is None:
+            return None
+        return refuse(identity, reading.state, fault, self.now(), observations)
+
+    @staticmethod
+    def loop_time() -> float:
+        """The loop's clock in seconds: for waiting, never for what is written."""
+        return asyncio.get_running_loop().time()
+
+    def _given_up(self, known: Known, resolution: Resolution) -> Fault | None:
+        if resolution.missing is None:
+            known.since = 0.0
+            return None
+        now = self.loop_time()
+        known.since = known.since or now
+        return resolution.missing if now - known.since >= self.missing_workflow_seconds else None
+
+    # -------------------------------------------------------------------------------------------------------- persist
+
+    async def _persist(self, key: Key, known: Known, program: Program, decision: Decision, reading: Reading) -> None:
+        meta = known.run["metadata"]
+        status = render(program, decision.state, decision.entries, reading.status, meta.get("generation", 0), self.now())
+        started = time.perf_counter()
+        written = await self.client.patch(
+            resources.RUNS, key.namespace, key.name, status_patch(known.run, status), subresource="status", kind="json"
+        )
+        self.metrics.persist_seconds.observe(time.perf_counter() - started)
+        self.store.wrote(key, written, decision.state)
+
+    # ------------------------------------------------------------------------------------------------------------ act
+
+    async def _act(self, known: Known, program: Program, state: State, observations: Observations) -> None:
+        started = time.perf_counter()
+        effects = effects_of(program, state, observations)
+        for effect in effects:
+            await self.actor.do(known, effect)
+        if effects:
+            self.metrics.act_seconds.observe(time.perf_counter() - started)
+
+    # ----------------------------------------------------------------------------------------------------------- plan
+
+    def _plan(self, key: Key, known: Known, decision: Decision) -> None:
+        if is_finished(known.run) and not has_finalizer(known.run):
+            self.drop(key)
+        elif decision.wake_at is not None:
+            self.queue.wake_in(key, (decision.wake_at - self.now()).total_seconds())
+
+    async def _refresh(self, key: Key, *, quiet: bool = False) -> None:
+        """Read a run anew, because what is known of it is not the newest; then look at it again."""
+        try:
+            run = await self.client.get(resources.RUNS, key.namespace, key.name)
+        except NotFound:
+            self.drop(key)
+            return
+        except ApiError as error:
+            if not quiet:
+                log.warning("%s: %s; will look again in %.1f s", key, error, self.queue.retry(key))
+            return
+        if run["metadata"]["uid"] != key.uid:
+            self.drop(key)
+            return
+        self.store.remember(run)
+        if not quiet:
+            self.queue.wake(key)
+
+    def drop(self, key: Key) -> None:
+        """A run is gone: forget all about it."""
+        self.queue.forget(key)
+        self.store.forget(key)
+        self.jobs.of(key.namespace).forget(key.uid)

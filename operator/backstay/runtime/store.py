@@ -1,0 +1,113 @@
+"""What is known of each run: the newest object, and the state that was read from or written to it.
+
+A status that we wrote ourselves is trusted as it is. Any other is held against its journal before it is believed; one that does
+not follow from its journal is not believed at all, and what we last knew is written again.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from backstay.engine import journal
+from backstay.engine.codec import entry_from_json
+from backstay.engine.model import Refusal, State
+from backstay.errors import TamperedState
+from backstay.runtime.queue import Key
+from backstay.runtime.view import Object, key_of, version_of
+
+
+@dataclass(slots=True)
+class Known:
+    """One run. `state` is None until it has been read once."""
+
+    run: Object
+    state: State | None = None
+    status: Mapping[str, Any] = field(default_factory=dict)
+    """The status that `state` was read from or written as."""
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    vanished: set[str] = field(default_factory=set)
+    since: float = 0.0
+    """Since when, by the loop's clock, the run waits for its workflow; 0 while it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What to go on from: a state, the status it is written in, and whether that status must be written again."""
+
+    state: State
+    status: Mapping[str, Any]
+    tampered: str = ""
+    """What did not fit, where the status was not believed."""
+
+
+class RunStore:
+    """Runs by key. Single-threaded; nothing here waits."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, Known] = {}
+        self._by_uid: dict[str, Key] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(list(self._known))
+
+    def get(self, key: Key) -> Known | None:
+        """Return what is known of a run, or None."""
+        return self._known.get(key)
+
+    def key_of_uid(self, uid: str) -> Key | None:
+        """Return the key of the run with a UID, or None."""
+        return self._by_uid.get(uid)
+
+    def remember(self, run: Object) -> Key:
+        """Take in an object; an older one than is known changes nothing. Returns its key."""
+        key = key_of(run)
+        known = self._known.get(key)
+        if known is None:
+            self._known[key] = Known(run)
+            self._by_uid[key.uid] = key
+        elif version_of(run) > version_of(known.run):
+            known.run = run
+        return key
+
+    def wrote(self, key: Key, run: Object, state: State) -> None:
+        """Note that a state is now written: the answer of the API server is the newest object."""
+        known = self._known.get(key)
+        if known is not None and version_of(run) >= version_of(known.run):
+            known.run, known.state, known.status = run, state, run.get("status") or {}
+
+    def forget(self, key: Key) -> None:
+        """A run is gone."""
+        self._known.pop(key, None)
+        self._by_uid.pop(key.uid, None)
+
+
+def read_state(known: Known) -> Reading:
+    """Return the state to go on from. Raises TamperedState where nothing that can be believed is left."""
+    status = known.run.get("status") or {}
+    if known.state is not None and status == known.status:
+        return Reading(known.state, status)
+    try:
+        state = journal.verify(status)
+        if known.state is not None and state.sequence < known.state.sequence:
+            raise TamperedState("the status is older than what was written before")
+    except TamperedState as error:
+        return _restored(known, status, error)
+    known.state, known.status = state, status
+    return Reading(state, status)
+
+
+def _restored(known: Known, status: Mapping[str, Any], error: TamperedState) -> Reading:
+    """Go back to what is certain: what we wrote ourselves, or what a whole and unbroken journal says."""
+    if known.state is not None:
+        return Reading(known.state, known.status, tampered=str(error))
+    kept = status.get("journal") or {}
+    if kept.get("dropped"):
+        raise error
+    entries = [entry_from_json(data) for data in kept.get("entries") or ()]
+    state = journal.fold(entries)
+    if state.head != kept.get("head"):
+        raise error
+    return Reading(state, {"journal": kept}, tampered=str(error))

@@ -1,0 +1,77 @@
+"""The slow round: finished runs whose time is over leave, a finalizer that a crash left behind is taken off, and runs that went
+while nobody watched are forgotten. Off the path of running work: one page at a time, nothing held."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from backstay.api.base import parse_duration
+from backstay.api.run import TimeToLive
+from backstay.engine.codec import time_from_json
+from backstay.errors import ApiError, Conflict, NotFound
+from backstay.kube import resources
+from backstay.runtime.reconciler import Reconciler
+from backstay.runtime.view import Object, has_finalizer, is_finished, key_of
+
+log = logging.getLogger(__name__)
+_KEEP = TimeToLive()
+
+
+@dataclass(slots=True)
+class Sweeper:
+    """Goes round once at start and then every so many seconds."""
+
+    reconciler: Reconciler
+    namespaces: tuple[str, ...]
+    every_seconds: float
+
+    async def run(self) -> None:
+        """Go round until cancelled; an API error ends a round, not the sweeper."""
+        while True:
+            try:
+                for namespace in self.namespaces or (None,):
+                    await self.round(namespace)
+            except ApiError as error:
+                log.warning("sweeping finished runs: %s; the next round is in %.0f s", error, self.every_seconds)
+            await asyncio.sleep(self.every_seconds)
+
+    async def round(self, namespace: str | None) -> None:
+        """Look at every run once, finished or not."""
+        before = [key for key in self.reconciler.store if namespace in (None, key.namespace)]
+        seen = set()
+        pages = self.reconciler.client.pages(resources.RUNS, namespace)
+        async with aclosing(pages):
+            async for page in pages:
+                for run in page.items:
+                    seen.add(key_of(run))
+                    await self._look(run)
+        for key in before:
+            if key not in seen:
+                self.reconciler.drop(key)
+
+    async def _look(self, run: Object) -> None:
+        if not is_finished(run) or has_finalizer(run):
+            self.reconciler.queue.wake(self.reconciler.store.remember(run))
+            return
+        if run["metadata"].get("deletionTimestamp") or not is_over(run, self.reconciler.now()):
+            return
+        meta = run["metadata"]
+        try:
+            await self.reconciler.client.delete(resources.RUNS, meta["namespace"], meta["name"], uid=meta["uid"], propagation="Background")
+        except (NotFound, Conflict):
+            return
+        log.info("%s/%s: its time to live is over", meta["namespace"], meta["name"])
+
+
+def is_over(run: Object, now: datetime) -> bool:
+    """Tell whether a finished run's time to live is over. 0s keeps it for ever."""
+    status: Mapping[str, Any] = run.get("status") or {}
+    ttl = (run.get("spec") or {}).get("ttl") or {}
+    good = status.get("phase") == "Succeeded"
+    default = _KEEP.succeeded if good else _KEEP.failed
+    keep = parse_duration(ttl.get("succeeded" if good else "failed", default))
+    return keep > timedelta(0) and time_from_json(status["finishedAt"]) + keep <= now

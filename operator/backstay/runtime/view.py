@@ -1,0 +1,67 @@
+"""Reading a WorkflowRun as the API server gives it: who it is, what people ask of it, what is written of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from backstay.api.base import parse_duration
+from backstay.engine.model import Identity, Wish
+from backstay.kube.manifests import RunRef
+from backstay.names import ANNOTATION_RELEASE, FINALIZER
+from backstay.runtime.queue import Key
+
+Object = Mapping[str, Any]
+
+
+def key_of(run: Object) -> Key:
+    """Return the key under which a run is queued."""
+    meta = run["metadata"]
+    return Key(meta["namespace"], meta["name"], meta["uid"])
+
+
+def version_of(run: Object) -> int:
+    """Return the resourceVersion as a number; versions of one kind can be compared (KEP-5504)."""
+    return int(run["metadata"].get("resourceVersion") or 0)
+
+
+def is_finished(run: Object) -> bool:
+    """Tell whether the status says that the run has ended."""
+    return bool((run.get("status") or {}).get("finishedAt"))
+
+
+def has_finalizer(run: Object) -> bool:
+    """Tell whether our finalizer keeps the run from vanishing."""
+    return FINALIZER in (run["metadata"].get("finalizers") or ())
+
+
+def identity_of(run: Object) -> Identity:
+    """Return what never changes about a run."""
+    meta, spec = run["metadata"], run.get("spec") or {}
+    timeout = parse_duration(spec["timeout"]).total_seconds() if spec.get("timeout") else None
+    return Identity(meta["uid"], meta["name"], meta["namespace"], spec.get("parameters") or {}, timeout)
+
+
+def wish_of(run: Object) -> Wish:
+    """Return what people ask of a run."""
+    meta, spec = run["metadata"], run.get("spec") or {}
+    cancel = spec.get("cancel")
+    return Wish(
+        suspend=bool(spec.get("suspend")),
+        cancel=cancel is not None,
+        cancel_reason=str((cancel or {}).get("reason") or ""),
+        cancel_compensates=bool((cancel or {}).get("compensate", True)),
+        delete=bool(meta.get("deletionTimestamp")),
+        release=(meta.get("annotations") or {}).get(ANNOTATION_RELEASE) == "true",
+    )
+
+
+def ref_of(run: Object) -> RunRef:
+    """Return what a Job must know of its run."""
+    meta, spec = run["metadata"], run.get("spec") or {}
+    return RunRef(
+        uid=meta["uid"],
+        name=meta["name"],
+        namespace=meta["namespace"],
+        service_account=spec.get("serviceAccountName"),
+        workflow_name=(spec.get("workflow") or {}).get("name") or "",
+        job_labels=spec.get("jobLabels") or {},
+    )

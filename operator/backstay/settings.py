@@ -1,0 +1,50 @@
+"""What an installation may set: environment and command line → one frozen object, read once at start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the operator runs. Each field can be set by the environment variable BACKSTAY_<FIELD IN CAPITALS>."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to look after; empty means all of them."""
+    log_format: str = "text"
+    log_level: str = "info"
+    metrics_port: int = 9090
+    """0 serves no metrics."""
+    health_port: int = 8080
+    """0 serves no probes."""
+    bind_address: str = "0.0.0.0"  # noqa: S104  probes come from the node, metrics from the cluster
+    workers: int = 32
+    """Runs that are reconciled at the same time."""
+    resync_seconds: float = 300.0
+    """Every unfinished run is looked at this often even if nothing seems to happen."""
+    sweep_seconds: float = 300.0
+    """How often finished runs are looked at whose time to live is over."""
+    missing_workflow_seconds: float = 60.0
+    """How long a run waits for a Workflow that is not there before it fails with WorkflowNotFound."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":
+        """Read the environment; `overrides` that are not None win. Raises ValueError naming the variable that cannot be read."""
+        found = cls()
+        for field in fields(cls):
+            name = f"BACKSTAY_{field.name.upper()}"
+            text = (os.environ if environment is None else environment).get(name)
+            if text is None:
+                continue
+            try:
+                found = replace(found, **{field.name: _read(getattr(found, field.name), text)})
+            except ValueError as error:
+                raise ValueError(f"{name}={text!r}: {error}") from error
+        return replace(found, **{name: value for name, value in overrides.items() if value is not None})
+
+
+def _read(example: Any, text: str) -> Any:
+    if isinstance(example, tuple):
+        return tuple(part for part in text.replace(",", " ").split() if part)
+    return type(example)(text)

@@ -1,0 +1,196 @@
+"""A world for the pure engine: virtual time, Jobs that a test ends by hand, and a journal that must fold to the state at every moment.
+
+world = World(WORKFLOW_YAML, {"orderId": "a-17"})
+world.succeed("reserve", {"reservation": "r-9"})
+assert world.phase == "Running" and world.running == ["charge"]
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import yaml
+
+from backstay.api.base import parse_duration
+from backstay.api.validate import parse_workflow
+from backstay.engine import journal
+from backstay.engine.conditions import conditions
+from backstay.engine.decide import decide
+from backstay.engine.effects import effects_of
+from backstay.engine.model import (
+    AddFinalizer,
+    CreateJob,
+    DeleteJob,
+    Entry,
+    Fault,
+    Identity,
+    JobFact,
+    JobState,
+    Observations,
+    Refusal,
+    RemoveFinalizer,
+    State,
+    StepRecord,
+    Wish,
+)
+from backstay.engine.program import compile_program
+from backstay.engine.status import render
+
+START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+
+class World:
+    """One run and everything around it. Every change is decided, written (through JSON, as in reality), then done."""
+
+    def __init__(
+        self, workflow: str, parameters: Mapping[str, Any] | None = None, *, timeout: float | None = None, wish: Wish | None = None
+    ) -> None:
+        self.program = compile_program(parse_workflow(yaml.safe_load(workflow)))
+        self.identity = Identity("uid-1", "order-7f2", "shop", parameters or {}, timeout)
+        self.now = START
+        self.wish = wish or Wish()
+        self.status: dict[str, Any] = {}
+        self.entries: list[Entry] = []
+        self.jobs: dict[str, JobFact] = {}
+        self.made: list[CreateJob] = []
+        self.refused: dict[str, Refusal] = {}
+        self.vanished: set[str] = set()
+        self.finalizer = False
+        self.writes = 0
+        self.wake_at: datetime | None = None
+        self.stops_at_once = True
+        self.look()
+
+    # ------------------------------------------------------------------------------------------------------- the loop
+
+    @property
+    def observations(self) -> Observations:
+        return Observations(self.wish, dict(self.jobs), dict(self.refused), frozenset(self.vanished), self.finalizer)
+
+    def look(self) -> "World":
+        """Observe, decide, persist, act; as often as what was done changes what is seen."""
+        for _ in range(50):
+            decision = decide(self.program, self.identity, self.state, self.observations, self.now, ("order-6d4f", 3))
+            if decision.entries:
+                self.writes += 1
+                self.entries.extend(decision.entries)
+                rendered = render(self.program, decision.state, decision.entries, self.status, 1, self.now)
+                self.status = orjson.loads(orjson.dumps(rendered))
+                assert journal.fold(self.entries) == decision.state, "the state is not the fold of its journal"
+                assert journal.verify(self.status) == decision.state, "what was written does not read back"
+            again = decide(self.program, self.identity, self.state, self.observations, self.now)
+            assert not again.entries, f"deciding twice changes something: {again.entries}"
+            self.wake_at = decision.wake_at
+            if not self._act():
+                return self
+        raise AssertionError("the world does not settle")
+
+    def _act(self) -> bool:
+        changed = False
+        for effect in effects_of(self.program, self.state, self.observations):
+            match effect:
+                case CreateJob():
+                    assert effect.name not in {made.name for made in self.made}, f"{effect.name} is made twice"
+                    self.made.append(effect)
+                    self.jobs[effect.name] = JobFact(effect.name, f"job-{len(self.made)}", started=True, owned=effect.owned)
+                    changed = True
+                case DeleteJob():
+                    if self.stops_at_once:
+                        del self.jobs[effect.name]
+                        self.vanished.add(effect.name)
+                    else:
+                        self.jobs[effect.name] = replace(self.jobs[effect.name], deleting=True)
+                    changed = True
+                case AddFinalizer():
+                    self.finalizer = changed = True
+                case RemoveFinalizer():
+                    self.finalizer, changed = False, True
+        return changed
+
+    # --------------------------------------------------------------------------------------------- what a test may do
+
+    def succeed(self, path: str, outputs: Any = None) -> "World":
+        """The Job of a step ends well."""
+        return self.end(path, JobState.SUCCEEDED, "" if outputs is None else orjson.dumps(outputs).decode())
+
+    def fail(self, path: str, error: str = "ExitCode", *, output: str | None = None) -> "World":
+        """The Job of a step fails: as Kubernetes sees it, or with a business error in its output."""
+        return self.end(path, JobState.FAILED, output, Fault(error, detail=f"{error} happened"))
+
+    def end(self, path: str, state: JobState, output: str | None = None, fault: Fault | None = None) -> "World":
+        name = self.step(path).job
+        assert name in self.jobs, f"{path} has no Job that goes on"
+        self.jobs[name] = replace(self.jobs[name], state=state, output=output, fault=fault, started=True)
+        return self.look()
+
+    def lose_job(self, path: str) -> "World":
+        """Somebody deletes the Job of a step."""
+        name = self.step(path).job or ""
+        del self.jobs[name]
+        self.vanished.add(name)
+        return self.look()
+
+    def gone(self, path: str) -> "World":
+        """The Job of a step that is being stopped is gone at last."""
+        return self.lose_job(path)
+
+    def pass_time(self, text: str) -> "World":
+        """Let time pass, looking whenever the engine asked to be woken."""
+        end = self.now + parse_duration(text)
+        while self.wake_at is not None and self.wake_at <= end:
+            self.now = max(self.now, self.wake_at)
+            before = self.wake_at
+            self.look()
+            if self.wake_at is not None and self.wake_at <= before:
+                self.wake_at = before + timedelta(milliseconds=1)
+        self.now = end
+        return self.look()
+
+    def wants(self, **changes: Any) -> "World":
+        """People ask for something: suspend=True, cancel=True, delete=True, release=True."""
+        self.wish = replace(self.wish, **changes)
+        return self.look()
+
+    def refuse(self, path: str, type_: str, detail: str) -> "World":
+        """The API server refuses the Job of a step, which was not made."""
+        name = self.step(path).job or ""
+        self.jobs.pop(name, None)
+        self.refused[name] = Refusal(type_, detail)
+        return self.look()
+
+    # ------------------------------------------------------------------------------------------- what a test may read
+
+    @property
+    def state(self) -> State:
+        return journal.verify(self.status) if self.status else State()
+
+    @property
+    def phase(self) -> str:
+        return str(self.state.run.phase)
+
+    def step(self, path: str) -> StepRecord:
+        return self.state.steps[path]
+
+    def phases(self) -> dict[str, str]:
+        """Every step that has begun and its phase, without the body itself."""
+        return {path: str(record.phase) for path, record in self.state.steps.items() if path != "/"}
+
+    @property
+    def running(self) -> list[str]:
+        """The steps whose Jobs go on."""
+        active = {name for name, fact in self.jobs.items() if fact.state is JobState.ACTIVE}
+        return [record.path for record in self.state.steps.values() if record.job in active and not record.has_ended]
+
+    @property
+    def story(self) -> list[str]:
+        """What happened: kind and path of every entry but the body's own."""
+        return [f"{entry.kind} {entry.path}".strip() for entry in self.entries if entry.path != "/"]
+
+    def condition(self, kind: str) -> tuple[str, str] | None:
+        found = conditions(self.program, self.state, [], 1, self.now)
+        return next(((item["status"], item["reason"]) for item in found if item["type"] == kind), None)
+
+    def made_for(self, path: str) -> list[CreateJob]:
+        return [made for made in self.made if made.path == path]

@@ -1,0 +1,172 @@
+"""The way back: what is undone, in which order, and what happens when undoing goes wrong (DESIGN, promise 4)."""
+
+import pytest
+from tests.support.world import World
+
+JOB = "job: {image: busybox}"
+SAGA = """
+steps:
+- {name: reserve, job: {image: stock}, compensate: {job: {image: stock, args: [release, "${self.outputs.id}", "${error.type}"]}}}
+- {name: charge, job: {image: pay}, compensate: {job: {image: pay, args: [refund]}}}
+- {name: note, job: {image: note}}
+- {name: ship, job: {image: ship}, compensate: {job: {image: ship, args: [recall]}}}
+"""
+
+
+def shipped(world: World, upto: str) -> World:
+    for path in ("reserve", "charge", "note", "ship"):
+        if path == upto:
+            return world
+        world.succeed(path, {"id": f"{path}-1"})
+    return world
+
+
+def test_a_failure_undoes_the_completed_steps_in_reverse_order() -> None:
+    world = shipped(World(SAGA), "ship").fail("ship")
+    assert (world.phase, world.running) == ("Compensating", ["charge:compensate"])
+    world.succeed("charge:compensate")
+    assert world.running == ["reserve:compensate"]
+    assert world.made[-1].inputs["args"] == ["release", "reserve-1", "ExitCode"]
+    world.succeed("reserve:compensate")
+    assert (world.phase, world.condition("Compensated")) == ("Failed", ("True", "AllUndone"))
+    assert {path: phase for path, phase in world.phases().items() if ":" not in path} == {
+        "reserve": "Compensated",
+        "charge": "Compensated",
+        "note": "Succeeded",
+        "ship": "Failed",
+    }
+
+
+def test_the_order_is_that_of_completion_not_of_the_definition() -> None:
+    world = World(
+        f"""
+steps:
+- name: p
+  parallel:
+    branches:
+    - {{name: x, steps: [{{name: s, {JOB}, compensate: {{{JOB}}}}}]}}
+    - {{name: y, steps: [{{name: s, {JOB}, compensate: {{{JOB}}}}}]}}
+- {{name: last, {JOB}}}
+"""
+    )
+    world.succeed("p/y/s").succeed("p/x/s").fail("last")
+    assert world.running == ["p/x/s:compensate"]
+    world.succeed("p/x/s:compensate")
+    assert world.running == ["p/y/s:compensate"]
+
+
+def test_the_finalizer_is_there_before_the_first_job_and_goes_with_the_end() -> None:
+    world = World(SAGA)
+    assert (world.finalizer, [made.path for made in world.made]) == (True, ["reserve"])
+    shipped(world, "")
+    assert (world.phase, world.finalizer) == ("Succeeded", False)
+
+
+def test_cancel_stops_what_runs_then_undoes_what_was_done() -> None:
+    world = shipped(World(SAGA), "charge")
+    world.stops_at_once = False
+    world.wants(cancel=True, cancel_reason="customer changed her mind")
+    assert (world.phase, world.phases()["charge"]) == ("Stopping", "Stopping")
+    world.gone("charge")
+    assert (world.phase, world.running) == ("Compensating", ["reserve:compensate"])
+    world.succeed("reserve:compensate")
+    assert (world.phase, world.status["message"]) == ("Cancelled", "customer changed her mind")
+    assert world.condition("Succeeded") == ("False", "Cancelled")
+
+
+def test_cancel_without_compensation_leaves_what_was_done() -> None:
+    world = shipped(World(SAGA), "charge").wants(cancel=True, cancel_compensates=False)
+    assert (world.phase, world.phases()["reserve"]) == ("Cancelled", "Succeeded")
+
+
+def test_a_step_that_was_done_before_it_could_be_stopped_is_undone_too() -> None:
+    world = shipped(World(SAGA), "charge")
+    world.stops_at_once = False
+    world.wants(cancel=True).succeed("charge", {"id": "c"})
+    assert (world.phase, world.running) == ("Compensating", ["charge:compensate"])
+
+
+def test_deletion_undoes_a_run_with_jobs_that_the_garbage_collector_leaves_alone() -> None:
+    world = shipped(World(SAGA), "ship").wants(delete=True)
+    assert (world.phase, world.running, world.made[-1].owned) == ("Compensating", ["charge:compensate"], False)
+    world.succeed("charge:compensate").succeed("reserve:compensate")
+    assert (world.phase, world.finalizer) == ("Cancelled", False)
+    assert [fact.name for fact in world.jobs.values() if not fact.owned] == [], "Jobs that would outlive the run are left"
+
+
+def test_compensation_is_retried_and_stalls_when_it_cannot_be_done() -> None:
+    world = shipped(World(SAGA), "ship").fail("ship")
+    for _ in range(5):
+        world.fail("charge:compensate").pass_time("2m")
+    assert (world.phase, world.status["status"], world.condition("Stalled")) == ("Compensating", "Stalled", ("True", "CompensationFailed"))
+    assert world.running == []
+    world.pass_time("23h")
+    assert world.phase == "Compensating"
+    world.pass_time("1h")
+    assert (world.phase, world.finalizer, world.condition("Compensated")) == ("Failed", False, ("False", "Abandoned"))
+    assert "not undone: charge, reserve" in world.entries[-1].reason
+
+
+def test_the_annotation_lets_a_stuck_run_go_and_it_is_recorded() -> None:
+    world = shipped(World(SAGA), "ship").fail("ship").wants(delete=True, release=True)
+    assert (world.phase, world.finalizer) == ("Failed", False)
+    assert "CompensationAbandoned" in world.story
+    assert "released by annotation; not undone: charge, reserve" in world.entries[-1].reason
+    assert world.running == []
+
+
+def test_the_annotation_does_nothing_to_a_run_that_is_not_ending() -> None:
+    world = shipped(World(SAGA), "ship").wants(release=True)
+    assert (world.phase, world.running) == ("Running", ["ship"])
+
+
+def test_a_terminating_namespace_ends_the_way_back_and_it_is_recorded() -> None:
+    world = shipped(World(SAGA), "ship").wants(delete=True)
+    world.refuse("charge:compensate", "NamespaceTerminating", "shop is being terminated")
+    assert (world.phase, world.finalizer) == ("Cancelled", False)
+    assert "not undone: charge, reserve" in world.entries[-1].reason
+
+
+def test_a_block_that_says_how_to_undo_itself_speaks_for_its_steps() -> None:
+    world = World(f"steps: [{{name: b, steps: [{{name: a, {JOB}, compensate: {{{JOB}}}}}], compensate: {{{JOB}}}}}, {{name: c, {JOB}}}]")
+    world.succeed("b/a").fail("c")
+    assert world.running == ["b:compensate"]
+    world.succeed("b:compensate")
+    assert (world.phase, world.phases()["b/a"]) == ("Failed", "Succeeded")
+
+
+def test_several_steps_can_undo_one() -> None:
+    world = World(
+        f'steps: [{{name: a, {JOB}, compensate: {{steps: [{{name: x, {JOB}}}, {{name: y, job: {{image: i, args: ["${{self.outputs.v}}"]}}}}]}}}}, {{name: b, {JOB}}}]'
+    )
+    world.succeed("a", {"v": 4}).fail("b")
+    world.succeed("a:compensate/x")
+    assert world.made[-1].inputs["args"] == ["4"]
+    world.succeed("a:compensate/y")
+    assert (world.phase, world.phases()["a"]) == ("Failed", "Compensated")
+
+
+def test_on_failure_can_leave_everything_as_it_is() -> None:
+    world = shipped(World("onFailure: {compensate: false}\n" + SAGA), "ship").fail("ship")
+    assert (world.phase, world.phases()["charge"]) == ("Failed", "Succeeded")
+
+
+def test_steps_in_a_handler_are_undone_as_well() -> None:
+    world = World(f"steps: [{{name: a, {JOB}, catch: [{{steps: [{{name: alt, {JOB}, compensate: {{{JOB}}}}}]}}]}}, {{name: b, {JOB}}}]")
+    world.fail("a").succeed("a:catch0/alt").fail("b")
+    assert world.running == ["a:catch0/alt:compensate"]
+
+
+@pytest.mark.parametrize("phase", ["Running", "Compensating"])
+def test_suspension_holds_new_starts_and_resume_goes_on(phase: str) -> None:
+    world = shipped(World(SAGA), "ship")
+    if phase == "Compensating":
+        world.fail("ship")
+        world.wants(suspend=True).succeed("charge:compensate")
+    else:
+        world.wants(suspend=True).succeed("ship")
+        assert world.phase == "Succeeded"
+        return
+    assert (world.running, world.status["status"]) == ([], "Suspended")
+    world.wants(suspend=False)
+    assert world.running == ["reserve:compensate"]
