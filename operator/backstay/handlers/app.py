@@ -5,10 +5,12 @@ from typing import Any
 
 import kopf
 
+from backstay.handlers import login
 from backstay.handlers.storages import DiffBase, Progress
 from backstay.handlers.workflows import status_of
 from backstay.kube import resources
 from backstay.kube.client import Client
+from backstay.kube.login import Login
 from backstay.names import GROUP, RUNS, VERSION, WORKFLOWS
 from backstay.observe.metrics import Metrics
 from backstay.runtime.operator import Operator
@@ -36,9 +38,10 @@ def configure(settings: kopf.OperatorSettings) -> None:
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
 
 
-def registry_for(client: Client, own: Settings, metrics: Metrics) -> kopf.OperatorRegistry:
+def registry_for(client: Client, access: Login, own: Settings, metrics: Metrics) -> kopf.OperatorRegistry:
     """Return kopf's registry with our handlers, which feed an operator that lives as long as kopf's loop does."""
     registry = kopf.OperatorRegistry()
+    login.register(registry, access)
     operator = Operator(client, own, metrics)
 
     @kopf.on.startup(registry=registry)
@@ -53,17 +56,17 @@ def registry_for(client: Client, own: Settings, metrics: Metrics) -> kopf.Operat
         await client.__aexit__(None, None, None)
 
     @kopf.on.event(GROUP, VERSION, RUNS, registry=registry)
-    async def run_seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  kopf's name for it
+    async def run_seen(type: str | None, body: kopf.Body, **_: Any) -> None:
         operator.run_seen(type, dict(body))
 
     @kopf.on.event(GROUP, VERSION, WORKFLOWS, registry=registry)
-    async def workflow_seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  kopf's name for it
+    async def workflow_seen(type: str | None, body: kopf.Body, **_: Any) -> None:
         operator.workflow_seen(type, dict(body))
 
     @kopf.on.resume(GROUP, VERSION, WORKFLOWS, registry=registry)
     @kopf.on.create(GROUP, VERSION, WORKFLOWS, registry=registry)
     @kopf.on.update(GROUP, VERSION, WORKFLOWS, registry=registry, field="spec")
-    async def workflow_changed(body: kopf.Body, retry: int, **_: Any) -> None:
+    async def workflow_changed(body: kopf.Body, **_: Any) -> None:
         await judge_workflow(client, dict(body))
 
     return registry

@@ -3,12 +3,12 @@
 import logging
 from typing import Final
 
-from backstay.engine.model import Decision, Entry
+from backstay.engine.model import ENDED, Decision, Entry, Phase, State
 from backstay.errors import ApiError
-from backstay.observe.events import Events
+from backstay.observe.events import Announcer as Events
 from backstay.observe.metrics import Metrics
 from backstay.runtime.store import Reading
-from backstay.runtime.view import Object, key_of, ref_of
+from backstay.runtime.view import Object, key_of, ref_of, workflow_of
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,22 @@ class Announcer:
 
     def tell(self, run: Object, decision: Decision, reading: Reading) -> None:
         """Announce the entries of a decision that has been written."""
+        if not decision.entries:
+            return
         for entry in decision.entries:
             self._tell_one(run, entry)
-        if decision.entries:
-            self._metrics.run_changed(run, reading.state.run.phase, decision.state.run.phase)
+        self._count(run, reading.state, decision)
+
+    def _count(self, run: Object, before: State, decision: Decision) -> None:
+        after, workflow = decision.state.run, workflow_of(run)
+        self._metrics.run_changed(workflow, _active(before), _active(decision.state))
+        if after.finished_at is not None and before.run.finished_at is None:
+            began = after.started_at or after.finished_at
+            self._metrics.run_finished(workflow, str(after.phase), (after.finished_at - began).total_seconds())
+        for entry in decision.entries:
+            phase = entry.changes.get("phase")
+            if entry.path and phase and Phase(phase) in ENDED:
+                self._metrics.step_finished(decision.state.steps[entry.path].kind, phase)
 
     def _tell_one(self, run: Object, entry: Entry) -> None:
         words = f"{entry.path}: {entry.reason}" if entry.path and entry.reason else entry.reason or entry.path or entry.kind
@@ -50,3 +62,7 @@ class Announcer:
         words = f"the status does not follow from its journal ({what}), and nothing is left to restore it from; restore the run from a backup, or delete it"
         log.error("%s: %s", key_of(run), words)
         self._events.announce(ref_of(run), "Warning", "StatusTampered", words)
+
+
+def _active(state: State) -> str | None:
+    return str(state.run.phase) if state.run.phase is not None and not state.run.is_finished else None

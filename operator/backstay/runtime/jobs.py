@@ -1,13 +1,13 @@
 """Jobs and Pods as the engine is told of them: two informers, and the runs that their news wakes."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from backstay.engine.model import JobFact
 from backstay.executors import job
 from backstay.kube import resources
 from backstay.kube.client import Client
 from backstay.kube.informer import Informer
-from backstay.names import LABEL_RUN
 
 
 class JobWatch:
@@ -17,19 +17,28 @@ class JobWatch:
     """
 
     def __init__(self, client: Client, namespace: str | None, wake: Callable[[str], None], vanished: Callable[[str, str], None]) -> None:
+        self._client = client
+        self._looked: set[str] = set()
         self._wake = wake
         self._vanished = vanished
         self.jobs: Informer[job.SeenJob] = Informer(
-            client, resources.JOBS, namespace=namespace, label_selector=LABEL_RUN, trim=job.trim_job, on_change=self._job_changed
+            client, resources.JOBS, namespace=namespace, label_selector=job.SELECTOR, trim=job.trim_job, on_change=self._job_changed
         )
         self.pods: Informer[job.SeenPod] = Informer(
-            client, resources.PODS, namespace=namespace, label_selector=LABEL_RUN, trim=job.trim_pod, on_change=self._pod_changed
+            client, resources.PODS, namespace=namespace, label_selector=job.SELECTOR, trim=job.trim_pod, on_change=self._pod_changed
         )
 
-    def facts(self, run_uid: str) -> Mapping[str, JobFact]:
-        """Return what is seen of a run's Jobs, by name."""
-        pods = self.pods.of(run_uid)
-        return {seen.name: job.fact(seen, [pod for pod in pods if pod.job_name == seen.name]) for seen in self.jobs.of(run_uid)}
+    async def facts(self, namespace: str, run_uid: str) -> Mapping[str, JobFact]:
+        """Return what is seen of a run's Jobs, by name.
+
+        The two informers know nothing of each other: where a Job's end is seen before its pod's, the API server is asked, once.
+        """
+        jobs, pods = self.jobs.of(run_uid), list(self.pods.of(run_uid))
+        for seen in jobs:
+            if seen.uid not in self._looked and job.needs_look(seen, pods):
+                self._looked.add(seen.uid)
+                pods.extend(await job.look(self._client, seen))
+        return job.facts(namespace, jobs, pods, datetime.now(UTC))
 
     def remember(self, seen: job.SeenJob) -> None:
         """What was just created is known at once, before the watch tells."""
@@ -37,16 +46,17 @@ class JobWatch:
 
     def forget(self, run_uid: str) -> None:
         """A run is finished or gone: free what its Jobs take."""
+        self._looked.difference_update(seen.uid for seen in self.jobs.of(run_uid))
         self.jobs.forget(run_uid)
         self.pods.forget(run_uid)
 
-    def _job_changed(self, event: str, new: job.SeenJob, old: job.SeenJob | None) -> None:
+    def _job_changed(self, event: str, new: job.SeenJob, _old: job.SeenJob | None) -> None:
         if event == "DELETED":
             self._vanished(new.run_uid, new.name)
         self._wake(new.run_uid)
 
     def _pod_changed(self, event: str, new: job.SeenPod, old: job.SeenPod | None) -> None:
-        if old is None or event == "DELETED" or new.matters(old):
+        if event == "DELETED" or old != new:
             self._wake(new.run_uid)
 
 

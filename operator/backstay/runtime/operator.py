@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backstay.kube.client import Client
-from backstay.observe.events import Events
+from backstay.observe.events import Announcer as Events
 from backstay.observe.metrics import Metrics
 from backstay.runtime.acting import Actor
 from backstay.runtime.announcing import Announcer
@@ -33,7 +33,7 @@ class Operator:
         self.queue = KeyedQueue()
         self.programs = Programs(client)
         self.jobs = JobWatches(client, settings.namespaces, self._wake_uid, self._vanished)
-        self.events = Events(client)
+        self.events = Events(client, dropped=metrics.event_dropped)
         self.reconciler = Reconciler(
             client=client,
             store=self.store,
@@ -82,7 +82,10 @@ class Operator:
 
     async def start(self) -> None:
         """Bring up the informers, wait for their first lists, then begin to look at runs."""
+        self.client.calls = self.metrics.api_call
+        self.metrics.watch_queue(self.queue.__len__, self.queue.oldest_seconds, self.queue.timers)
         for informer in self.jobs.informers():
+            self.metrics.watch_informer(informer.resource.plural, informer)
             self._spawn(informer.run(), f"informer {informer.resource.plural}")
         self._spawn(self.events.run(), "events")
         self._spawn(self._work(), "queue")
@@ -92,15 +95,7 @@ class Operator:
             await informer.synced.wait()
         log.info("ready: Jobs and Pods are known")
         self._spawn(self.sweeper.run(), "sweeper")
-        self._spawn(self._measure(), "figures")
         await self.queue.serve(self.reconciler, self.settings.workers)
-
-    async def _measure(self) -> None:
-        while True:
-            self.metrics.queue_depth.set(len(self.queue))
-            self.metrics.queue_oldest_seconds.set(self.queue.oldest_seconds())
-            self.metrics.active_runs.set(len(self.store))
-            await asyncio.sleep(1)
 
     def _spawn(self, work: Any, name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=f"backstay {name}")

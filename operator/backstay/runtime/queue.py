@@ -51,7 +51,12 @@ class KeyedQueue:
 
     def oldest_seconds(self) -> float:
         """How long the key that has waited longest has been ready."""
-        return asyncio.get_running_loop().time() - min(self._queued.values()) if self._queued else 0.0
+        oldest = next(iter(self._queued.values()), None)
+        return 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest
+
+    def timers(self) -> float:
+        """How many keys are to be woken at a time."""
+        return float(len(self._due))
 
     def wake(self, key: Key) -> None:
         """Have a run looked at as soon as may be."""
@@ -78,7 +83,7 @@ class KeyedQueue:
     def retry(self, key: Key, at_least_seconds: float = 0.0) -> float:
         """Have a run looked at again after a failure, each time later than before. Returns the delay in seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = max(at_least_seconds, min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 20)))
+        delay = max(at_least_seconds, min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 20)))
         self.wake_in(key, delay)
         return delay
 

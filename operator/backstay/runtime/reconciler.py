@@ -6,7 +6,6 @@ done follows from the written state. So a crash anywhere in between is made good
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,10 +80,9 @@ class Reconciler:
     async def _look(self, key: Key, known: Known) -> None:
         resolution = await self.programs.resolve(known.run)
         reading = read_state(known)
-        observations = self._observe(known)
-        started = time.perf_counter()
-        decision = self._decide(known, resolution, reading, observations)
-        self.metrics.decide_seconds.observe(time.perf_counter() - started)
+        observations = await self._observe(known)
+        with self.metrics.timed("decide"):
+            decision = self._decide(known, resolution, reading, observations)
         program = resolution.program or NOTHING
         if decision is None:
             await pending.show(self, key, known, resolution)
@@ -97,10 +95,11 @@ class Reconciler:
 
     # -------------------------------------------------------------------------------------------------------- observe
 
-    def _observe(self, known: Known) -> Observations:
+    async def _observe(self, known: Known) -> Observations:
+        meta = known.run["metadata"]
         return Observations(
             wish=wish_of(known.run),
-            jobs=self.jobs.of(known.run["metadata"]["namespace"]).facts(known.run["metadata"]["uid"]),
+            jobs=await self.jobs.of(meta["namespace"]).facts(meta["namespace"], meta["uid"]),
             refused=dict(known.refused),
             vanished=frozenset(known.vanished),
             has_finalizer=has_finalizer(known.run),
@@ -139,22 +138,20 @@ class Reconciler:
     async def _persist(self, key: Key, known: Known, program: Program, decision: Decision, reading: Reading) -> None:
         meta = known.run["metadata"]
         status = render(program, decision.state, decision.entries, reading.status, meta.get("generation", 0), self.now())
-        started = time.perf_counter()
-        written = await self.client.patch(
-            resources.RUNS, key.namespace, key.name, status_patch(known.run, status), subresource="status", kind="json"
-        )
-        self.metrics.persist_seconds.observe(time.perf_counter() - started)
+        patch = status_patch(known.run, status)
+        with self.metrics.timed("persist"):
+            written = await self.client.patch(resources.RUNS, key.namespace, key.name, patch, subresource="status", kind="json")
         self.store.wrote(key, written, decision.state)
 
     # ------------------------------------------------------------------------------------------------------------ act
 
     async def _act(self, known: Known, program: Program, state: State, observations: Observations) -> None:
-        started = time.perf_counter()
         effects = effects_of(program, state, observations)
-        for effect in effects:
-            await self.actor.do(known, effect)
-        if effects:
-            self.metrics.act_seconds.observe(time.perf_counter() - started)
+        if not effects:
+            return
+        with self.metrics.timed("act"):
+            for effect in effects:
+                await self.actor.do(known, effect)
 
     # ----------------------------------------------------------------------------------------------------------- plan
 

@@ -61,7 +61,12 @@ def ref_of(run: Object) -> RunRef:
         uid=meta["uid"],
         name=meta["name"],
         namespace=meta["namespace"],
-        service_account=spec.get("serviceAccountName"),
+        service_account=spec.get("serviceAccountName") or "",
         workflow_name=(spec.get("workflow") or {}).get("name") or "",
         job_labels=spec.get("jobLabels") or {},
     )
+
+
+def workflow_of(run: Object) -> str:
+    """Return the name of a run's Workflow; `inline` where the definition is its own."""
+    return str(((run.get("spec") or {}).get("workflow") or {}).get("name") or "inline")
