@@ -76,7 +76,11 @@ def _compensated(program: Program, state: State) -> Iterator[tuple[str, str, str
             yield "Compensated", "True", "AllUndone" if done else "NothingToUndo", f"{done} steps are undone"
         return
     reason = "Abandoned" if run.is_finished else "Compensating"
-    yield "Compensated", "False", reason, f"{done} steps are undone; not undone: {', '.join(left)}"
+    yield "Compensated", "False", reason, f"undone: {_count(done)}; not undone: {', '.join(left)}"
+
+
+def _count(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def stuck_at(program: Program, state: State) -> StepRecord | None:

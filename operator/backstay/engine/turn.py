@@ -45,14 +45,15 @@ class Turn:
 
     def change_run(self, event: str, /, *, reason: str = "", actor: str = "operator", **changes: Any) -> None:
         """Write an entry that changes the run's own record."""
-        entry = self._entry(event, "", 0, reason, actor, codec.changes_to_json(RunRecord, changes))
+        entry = self._entry(event, "", 0, reason, actor, codec.changes_to_json(RunRecord, _different(self.run, changes)))
         self.run = journal.changed_run(self.run, entry)
 
     def change_step(self, event: str, path: str, /, *, reason: str = "", actor: str = "operator", **changes: Any) -> StepRecord:
         """Write an entry that changes, or begins, a step's record. Raises IllegalTransition for a bug in a machine."""
         record = self.steps.get(path)
         attempt = changes.get("attempt", record.attempt if record else 0)
-        entry = self._entry(event, path, attempt, reason, actor, codec.changes_to_json(StepRecord, changes))
+        different = _different(record, changes) if record else {name: value for name, value in changes.items() if value is not None}
+        entry = self._entry(event, path, attempt, reason, actor, codec.changes_to_json(StepRecord, different))
         after = journal.changed_step(record, entry)
         self.steps[path] = after
         return after
@@ -149,6 +150,11 @@ class Turn:
         record = self.steps.get(handled) if handled else None
         fault = record.error if record else self.run.error
         return {"type": "", "title": "", "detail": "", "step": "", "attempt": 0} | (codec.fault_to_json(fault) if fault else {})
+
+
+def _different(record: RunRecord | StepRecord, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what stays as it is: the journal tells what changed."""
+    return {name: value for name, value in changes.items() if getattr(record, name) != value}
 
 
 def parameters(program: "Program", identity: Identity) -> dict[str, Json]:

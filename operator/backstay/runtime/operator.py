@@ -16,7 +16,7 @@ from backstay.runtime.queue import KeyedQueue
 from backstay.runtime.reconciler import Reconciler
 from backstay.runtime.store import RunStore
 from backstay.runtime.sweeper import Sweeper
-from backstay.runtime.view import key_of
+from backstay.runtime.view import has_finalizer, is_finished, key_of
 from backstay.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,14 @@ class Operator:
         self.queue.wake(self.store.remember(run))
 
     def _run_left(self, run: Mapping[str, Any]) -> None:
-        """Gone for good, or only out of the watch's field selector because it has finished: then its finalizer may be left."""
+        """Gone for good; or out of the watch's field selector, because it has finished, or because somebody wrote so by hand.
+
+        Only the API server can tell these apart, so it is asked about a run that was not finished as far as we know.
+        """
         key = key_of(run)
         known = self.store.get(key)
-        if known is not None and known.run["metadata"].get("finalizers"):
+        if known is not None and not (is_finished(known.run) and not has_finalizer(known.run)):
+            known.has_left = True
             self.queue.wake(key)
         else:
             self.reconciler.drop(key)

@@ -57,6 +57,10 @@ class Reconciler:
         known = self.store.get(key)
         if known is None:
             return
+        if known.has_left:
+            known.has_left = False
+            await self._refresh(key)
+            return
         try:
             await self._look(key, known)
             self.queue.succeeded(key)

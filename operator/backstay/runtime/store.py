@@ -26,6 +26,8 @@ class Known:
     """The status that `state` was read from or written as."""
     refused: dict[str, Refusal] = field(default_factory=dict)
     vanished: set[str] = field(default_factory=set)
+    has_left: bool = False
+    """Whether the watch told that it is gone; only the API server knows whether it is."""
     since: float = 0.0
     """Since when, by the loop's clock, the run waits for its workflow; 0 while it does not."""
 

@@ -152,7 +152,7 @@ def test_a_job_that_was_seen_and_is_gone_was_deleted() -> None:
 def test_the_uid_of_a_job_that_runs_long_enters_the_status() -> None:
     world = World(f"steps: [{{name: a, {JOB}}}]")
     assert (world.step("a").job_uid, world.step("a").inputs) == (None, {"image": "busybox"})
-    world.pass_time("5s")
+    world.pass_time("10s")
     assert (world.step("a").job_uid, world.step("a").inputs, world.writes) == ("job-1", None, 2)
 
 

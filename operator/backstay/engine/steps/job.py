@@ -34,7 +34,7 @@ from backstay.engine.turn import Turn
 from backstay.names import OUTPUT_LIMIT_BYTES, job_name
 
 START_TIMEOUT: Final = timedelta(minutes=5)
-CONFIRM_AFTER: Final = timedelta(seconds=5)
+CONFIRM_AFTER: Final = timedelta(seconds=10)
 """A Job's UID enters the status with the next write; a write of its own is made for a Job that runs longer than this."""
 MAX_INPUT_BYTES: Final = 128 * 1024
 _TEXTS: Final = ("image", "working_dir")

@@ -1,0 +1,150 @@
+"""Random workflows in a random world: they always end, nothing is done twice, and what was done is undone in reverse.
+
+The world checks at every moment that the state is the fold of its journal, that what was written reads back, that deciding twice
+changes nothing, and that no Job is made twice.
+"""
+
+from typing import Any
+
+import yaml
+from backstay.engine.model import ENDED, Fault, JobState, Phase
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.world import World
+
+JOB = {"image": "i"}
+ERRORS = ["ExitCode", "Timeout", "CardDeclined"]
+
+
+def named(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"name": f"s{index}", **step} for index, step in enumerate(steps)]
+
+
+def modifiers(step: st.SearchStrategy[dict[str, Any]], inner: st.SearchStrategy[list[dict[str, Any]]]) -> st.SearchStrategy[dict[str, Any]]:
+    catch = st.builds(
+        lambda errors, steps: {"catch": [{"errors": errors, "steps": steps}]},
+        st.sampled_from([["*"], ["Transient"], ["CardDeclined"]]),
+        inner,
+    )
+    extras = st.sampled_from([{}, {}, {}, {"timeout": "30s"}, {"if": "${ false }"}, {"compensate": {"job": JOB}}])
+    return st.builds(lambda a, b, c: {**a, **b, **c}, step, extras, st.one_of(st.just({}), st.just({}), catch))
+
+
+jobs = st.builds(
+    lambda retry, undo, limit: {"job": JOB, **retry, **undo, **limit},
+    st.sampled_from([{}, {"retry": {"maxAttempts": 2, "interval": "1s", "errors": ["*"]}}]),
+    st.sampled_from(
+        [{}, {"compensate": {"job": JOB}}, {"compensate": {"steps": [{"name": "u", "job": JOB}], "retry": {"maxAttempts": 2}}}]
+    ),
+    st.sampled_from([{}, {"attemptTimeout": "20s"}]),
+)
+leaves = st.one_of(
+    jobs,
+    jobs,
+    st.just({"set": {"v": 1}}),
+    st.just({"wait": {"duration": "10s"}}),
+    st.just({"fail": {"error": "CardDeclined"}}),
+    st.just({"end": {"result": "Succeeded"}}),
+)
+
+
+def structures(inner: st.SearchStrategy[list[dict[str, Any]]]) -> st.SearchStrategy[list[dict[str, Any]]]:
+    branches = st.lists(inner, min_size=1, max_size=3).map(
+        lambda lists: [{"name": f"b{i}", "steps": steps} for i, steps in enumerate(lists)]
+    )
+    parallel = st.builds(
+        lambda b, join, rest: {"parallel": {"branches": b, "join": join, "cancelRest": rest}},
+        branches,
+        st.sampled_from(["All", "Any", "50%"]),
+        st.booleans(),
+    )
+    switch = st.builds(
+        lambda which, a, b: {"switch": {"cases": [{"when": f"${{ {which} }}", "steps": a}], "default": b}},
+        st.sampled_from(["true", "false"]),
+        inner,
+        inner,
+    )
+    dag = st.builds(
+        lambda steps, fast: {
+            "dag": {"failFast": fast, "steps": [{**step, **({"dependsOn": ["s0"]} if i else {})} for i, step in enumerate(steps)]}
+        },
+        inner,
+        st.booleans(),
+    )
+    step = st.one_of(leaves, inner.map(lambda steps: {"steps": steps}), parallel, switch, dag)
+    return st.lists(modifiers(step, inner), min_size=1, max_size=3).map(named)
+
+
+bodies = st.recursive(st.lists(leaves, min_size=1, max_size=3).map(named), structures, max_leaves=8)
+moves = st.sampled_from(
+    ["succeed", "succeed", "succeed", "fail", "decline", "delete-job", "time", "suspend", "resume", "cancel", "delete", "late"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(bodies, st.lists(st.tuples(moves, st.integers(0, 100)), max_size=40))
+def test_any_workflow_ends_and_undoes_what_it_did(steps: list[dict[str, Any]], script: list[tuple[str, int]]) -> None:
+    world = World(yaml.safe_dump({"compensationTimeout": "1h", "steps": steps}))
+    for move, pick in script:
+        play(world, move, pick)
+    finish(world)
+    assert world.state.run.is_finished
+    assert world.running == []
+    assert not world.finalizer
+    assert all(record.phase in ENDED for record in world.state.steps.values())
+    check_undoing(world)
+
+
+def play(world: World, move: str, pick: int) -> None:
+    running = world.running
+    path = running[pick % len(running)] if running else ""
+    world.stops_at_once = move != "late"
+    match move:
+        case "succeed" | "late" if running:
+            world.succeed(path, {"n": pick})
+        case "fail" if running:
+            world.end(path, JobState.FAILED, None, Fault("ExitCode"))
+        case "decline" if running:
+            world.fail(path, output='{"error": {"type": "CardDeclined"}}')
+        case "delete-job" if running:
+            world.lose_job(path)
+        case "time":
+            world.pass_time("15s")
+        case "suspend":
+            world.wants(suspend=True)
+        case "resume":
+            world.wants(suspend=False)
+        case "cancel":
+            world.wants(cancel=True)
+        case "delete":
+            world.wants(delete=True)
+
+
+def finish(world: World) -> None:
+    """From now on everything goes well."""
+    world.stops_at_once = True
+    world.wants(suspend=False)
+    for _ in range(200):
+        if world.state.run.is_finished:
+            return
+        if world.running:
+            world.succeed(world.running[0])
+        else:
+            world.pass_time("1m")
+            for name, fact in list(world.jobs.items()):
+                if fact.deleting:
+                    del world.jobs[name]
+                    world.vanished.add(name)
+
+
+def check_undoing(world: World) -> None:
+    """Every completed step that says how is undone exactly once, after the steps that came after it."""
+    state = world.state
+    undone = [entry.path for entry in world.entries if entry.kind == "StepCompensated"]
+    assert len(undone) == len(set(undone))
+    sequences = [state.steps[path].sequence for path in undone]
+    assert sequences == sorted(sequences, reverse=True)
+    if state.run.compensate and state.run.phase is not Phase.SUCCEEDED:
+        from backstay.engine.compensation import to_undo
+
+        assert to_undo(world.program, state.steps) == []

@@ -1,0 +1,66 @@
+"""What is believed of a status: what we wrote, what follows from its journal, and nothing else."""
+
+import copy
+from typing import Any
+
+import pytest
+from backstay.engine.codec import state_from_status
+from backstay.errors import TamperedState
+from backstay.runtime.store import Known, RunStore, read_state
+from tests.support.world import World
+
+
+def run_with(status: dict[str, Any], version: int = 1, name: str = "r") -> dict[str, Any]:
+    return {"metadata": {"namespace": "shop", "name": name, "uid": "u1", "resourceVersion": str(version)}, "spec": {}, "status": status}
+
+
+@pytest.fixture
+def status() -> dict[str, Any]:
+    return World("steps: [{name: a, job: {image: i}}, {name: b, job: {image: i}}]").succeed("a").status
+
+
+def forged(status: dict[str, Any]) -> dict[str, Any]:
+    found = copy.deepcopy(status)
+    found["phase"] = "Succeeded"
+    return found
+
+
+def test_an_older_object_changes_nothing() -> None:
+    store = RunStore()
+    key = store.remember(run_with({"phase": "new"}, 10))
+    store.remember(run_with({"phase": "old"}, 9))
+    assert store.get(key).run["status"] == {"phase": "new"}  # type: ignore[union-attr]
+
+
+def test_a_status_that_follows_from_its_journal_is_believed(status: dict[str, Any]) -> None:
+    reading = read_state(Known(run_with(status)))
+    assert (reading.state, reading.tampered) == (state_from_status(status), "")
+
+
+def test_a_status_changed_by_hand_is_restored_from_what_we_wrote(status: dict[str, Any]) -> None:
+    store = RunStore()
+    key = store.remember(run_with({}, 1))
+    store.wrote(key, run_with(status, 2), state_from_status(status))
+    store.remember(run_with(forged(status), 3))
+    reading = read_state(store.get(key))  # type: ignore[arg-type]
+    assert reading.state == state_from_status(status)
+    assert "phase is not what its journal says" in reading.tampered
+
+
+def test_a_status_changed_by_hand_is_restored_from_its_journal_after_a_restart(status: dict[str, Any]) -> None:
+    reading = read_state(Known(run_with(forged(status))))
+    assert reading.state == state_from_status(status)
+    assert reading.tampered
+
+
+def test_a_status_that_was_emptied_is_restored_from_what_we_wrote(status: dict[str, Any]) -> None:
+    reading = read_state(Known(run_with({}, 3), state_from_status(status), status))
+    assert reading.state == state_from_status(status)
+    assert "older" in reading.tampered
+
+
+def test_nothing_is_believed_where_the_journal_was_changed_too(status: dict[str, Any]) -> None:
+    bad = forged(status)
+    bad["journal"]["entries"][1]["reason"] = "forged"
+    with pytest.raises(TamperedState):
+        read_state(Known(run_with(bad)))
