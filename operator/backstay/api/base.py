@@ -8,7 +8,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from backstay.expressions.words import quoted
+
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+DURATION_MAX_LENGTH = 32
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
@@ -19,7 +22,7 @@ _LONGEST = timedelta(days=3650)
 class Model(BaseModel):
     """A part of a custom resource. An unknown field is an error, never ignored (DESIGN §4)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, regex_engine="python-re")
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest form: camelCase, nothing that was left out."""
@@ -30,15 +33,15 @@ def parse_duration(text: object) -> timedelta:
     """Read Go's notation with `d` besides: `90s`, `1h30m`, `2d`, `250ms`. Raises ValueError with the mend."""
     if isinstance(text, timedelta):
         return text
-    if not isinstance(text, str) or not re.match(DURATION_PATTERN, text):
-        raise ValueError(f"{text!r} is no duration; write a number and a unit (ms, s, m, h, d), as in 90s or 1h30m")
+    if not isinstance(text, str) or len(text) > DURATION_MAX_LENGTH or not re.fullmatch(DURATION_PATTERN, text):
+        raise ValueError(f"{quoted(text)} is no duration; write a number and a unit (ms, s, m, h, d), as in 90s or 1h30m")
     try:
         parts = re.findall(r"([0-9.]+)(ms|s|m|h|d)", text)
         found = timedelta(seconds=sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts))
     except OverflowError:
-        raise ValueError(f"{text!r} is longer than ten years") from None
+        raise ValueError(f"{quoted(text)} is longer than ten years") from None
     if found > _LONGEST:
-        raise ValueError(f"{text!r} is longer than ten years")
+        raise ValueError(f"{quoted(text)} is longer than ten years")
     return found
 
 
@@ -59,7 +62,7 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "maxLength": 32}),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "maxLength": DURATION_MAX_LENGTH}),
 ]
 """A length of time in Go's notation with `d` besides."""
 
@@ -84,7 +87,7 @@ Text = Annotated[str, Field(max_length=8192)]
 def _whole_expression(text: str) -> str:
     stripped = text.strip()
     if not (stripped.startswith("${") and stripped.endswith("}")):
-        raise ValueError(f"{text!r} is no expression; write it as ${{ … }}, as in ${{ params.amount > 1000 }}")
+        raise ValueError(f"{quoted(text)} is no expression; write it as ${{ … }}, as in ${{ params.amount > 1000 }}")
     return text
 
 
@@ -100,7 +103,7 @@ def unique(what: str, key: Callable[[Any], str]) -> AfterValidator:
         for index, item in enumerate(items):
             name = key(item)
             if name in seen:
-                raise ValueError(f"{what} {name!r} stands at [{seen[name]}] and at [{index}]; give each a name of its own")
+                raise ValueError(f"{what} {quoted(name)} stands at [{seen[name]}] and at [{index}]; give each a name of its own")
             seen[name] = index
         return items
 

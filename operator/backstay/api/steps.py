@@ -3,6 +3,7 @@
 To add a kind of step: its model here, its field in `Step`, its machine in `engine/steps/` and its row in the registry there.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field, model_validator
 
 from backstay.api.base import Duration, ErrorType, Expression, Identifier, Json, JsonObject, Model, Name, Text, unique
 from backstay.api.policies import Catch, Retry
+from backstay.expressions.words import quoted
 
 MAX_STEPS = 5000
 ACTION: dict[str, Any] = {"x-backstay-action": True}
@@ -50,7 +52,7 @@ class EnvVar(Model):
         if self.value is not None and self.value_from is not None:
             raise ValueError("give value or valueFrom, not both")
         if self.name.startswith("BACKSTAY_"):
-            raise ValueError(f"{self.name!r} begins with BACKSTAY_, which Backstay sets itself; choose another name")
+            raise ValueError(f"{quoted(self.name)} begins with BACKSTAY_, which Backstay sets itself; choose another name")
         return self
 
 
@@ -116,7 +118,7 @@ class FailAction(Model):
     @model_validator(mode="after")
     def _a_type(self) -> "FailAction":
         if self.error in ("*", "Transient", "Permanent"):
-            raise ValueError(f"{self.error!r} is a class of errors; raise one type, as in PaymentOverdue")
+            raise ValueError(f"{quoted(self.error)} is a class of errors; raise one type, as in PaymentOverdue")
         return self
 
 
@@ -180,8 +182,8 @@ class Parallel(Model):
         if self.join == "Any":
             return 1
         if isinstance(self.join, str):
-            if not self.join.endswith("%") or not self.join[:-1].isdigit() or not 1 <= int(self.join[:-1]) <= 100:
-                raise ValueError(f'join {self.join!r} is unknown; write All, Any, a number of branches, or a percentage such as "50%"')
+            if not re.fullmatch(r"([1-9][0-9]?|100)%", self.join):
+                raise ValueError(f'{quoted(self.join)} is no join; write All, Any, a number of branches, or a percentage such as "50%"')
             return -(-count * int(self.join[:-1]) // 100)
         if isinstance(self.join, bool) or not 1 <= self.join <= count:
             raise ValueError(f"join {self.join} can never be met: there are {count} branches; write a number from 1 to {count}")

@@ -3,7 +3,7 @@
 from backstay.expressions.cel import Program, compile_expression, references
 from backstay.expressions.format import Json
 from backstay.expressions.limits import MAX_COMPREHENSIONS, MAX_LENGTH
-from backstay.expressions.template import Template, compile_template, find_expressions
+from backstay.expressions.template import Template, compile_template, find_expressions, whole_expression
 
 __all__ = [
     "MAX_COMPREHENSIONS",
@@ -15,4 +15,5 @@ __all__ = [
     "compile_template",
     "find_expressions",
     "references",
+    "whole_expression",
 ]

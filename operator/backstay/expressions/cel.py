@@ -15,11 +15,20 @@ from backstay.errors import EvaluationError, InvalidExpression
 from backstay.expressions import explain, limits, syntax
 from backstay.expressions.format import Json, to_json
 from backstay.expressions.limits import MAX_COMPREHENSIONS, MAX_LENGTH
+from backstay.expressions.words import shortened
 
 __all__ = ["MAX_COMPREHENSIONS", "MAX_LENGTH", "Program", "compile_expression", "references"]
 
 Needed: TypeAlias = "dict[str, Needed] | None"
 """The parts of the data that an expression refers to, by name; None is all of a value."""
+
+RESERVED: Final = frozenset(
+    """as break const continue else false for function if import in let loop namespace null package return true var void while
+    bool bytes double dyn int list map string type uint""".split()  # noqa: SIM905
+)
+"""Names that no variable can have: words that CEL's grammar keeps, and types."""
+NOT_AFTER_A_DOT: Final = frozenset(("false", "in", "null", "true"))
+"""Names that no field can have without brackets."""
 
 _CACHED_PROGRAMS: Final = 4096
 _CACHED_ENVIRONMENTS: Final = 64
@@ -40,6 +49,11 @@ class Program:
     def references(self) -> tuple[syntax.Chain, ...]:
         """What it refers to, as `references` gives it."""
         return tuple(dict.fromkeys(syntax.chains(self._tree)))
+
+    @cached_property
+    def result(self) -> str:
+        """What it gives, as far as that can be told without data: `true or false`, `text`, `a list`, …; `any value` where it cannot."""
+        return explain.type_in_words(self._compiled.return_type().name())
 
     @cached_property
     def _needed(self) -> "Needed":
@@ -72,14 +86,14 @@ class Program:
             result = to_json(plain)
             limits.check_size(result, "the result")
         except EvaluationError as error:
-            raise EvaluationError(f"{explain.shortened(self.source)}: {error}") from None
+            raise EvaluationError(f"{shortened(self.source)}: {error}") from None
         return result
 
     def _check_cost(self, data: Mapping[str, Any]) -> None:
         try:
             limits.check_cost(self._tree, data)
         except EvaluationError as error:
-            raise EvaluationError(f"{explain.shortened(self.source)}: {error}") from None
+            raise EvaluationError(f"{shortened(self.source)}: {error}") from None
 
     def __repr__(self) -> str:
         return f"Program({self.source!r})"

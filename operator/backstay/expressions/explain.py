@@ -3,12 +3,12 @@
 The CEL library says what happened inside it; what a user needs to know is which of their names it happened to.
 """
 
-import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from backstay.expressions import syntax
+from backstay.expressions.words import described, path_of, quoted, shortened, suggestion, there_are
 
 OPTIONAL_RESULT: Final = 'the result is an optional value; end it with .orValue(…), as in params.?note.orValue("")'
 
@@ -23,8 +23,6 @@ FUNCTIONS: Final = (
 )  # fmt: skip
 """What CEL and the extensions in use offer; for suggestions only, the compiler decides."""
 
-_SHOWN_NAMES: Final = 10
-_SHOWN_SOURCE: Final = 120
 _WORDS = {
     "and": "&&",
     "or": "||",
@@ -45,32 +43,6 @@ _TYPES = {
     "type": "a type", "dyn": "any value",
 }  # fmt: skip
 _NUMBERS = {"a whole number", "an unsigned number", "a decimal number"}
-
-
-def suggestion(found: str, known: Collection[str]) -> str:
-    """Return `; did you mean "…"?` where one of the known names is close to the one that was found, else nothing."""
-    close = _closest(found, known)
-    return f'; did you mean "{close}"?' if close else ""
-
-
-def there_are(known: Iterable[str]) -> str:
-    """Return `there are: a, b` for the names that exist, at most ten of them."""
-    names = sorted(map(str, known))
-    if not names:
-        return "there is nothing here"
-    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-    return f"there {'is' if len(names) == 1 else 'are'}: {', '.join(names[:_SHOWN_NAMES])}{more}"
-
-
-def shortened(text: str, limit: int = _SHOWN_SOURCE) -> str:
-    """Return text cut to a length that fits into a message."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def path_of(chain: Iterable[str]) -> str:
-    """Write a chain as the expression would: `steps["a-b"].outputs`."""
-    first, *rest = chain
-    return first + "".join(f".{name}" if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else f'["{name}"]' for name in rest)
 
 
 # --------------------------------------------------------------------------------------------------------------------- compilation
@@ -167,15 +139,15 @@ def _missing_key(tree: syntax.Node, data: Mapping[str, Any], source: str, key: s
         container, failed = _follow(chain, data)
         if failed and chain[failed] == key and isinstance(container, Mapping):
             here, known = path_of(chain[: failed + 1]), list(map(str, container))
-            return f'{here}: there is no "{key}"; {there_are(known)}{suggestion(key, known)}'
-    return f'{shortened(source)}: there is no "{key}"; test with "{key}" in …, or has(…), before'
+            return f"{here}: there is no {quoted(key)}; {there_are(known)}{suggestion(key, known)}"
+    return f"{shortened(source)}: there is no {quoted(key)}; test with {quoted(key)} in …, or has(…), before"
 
 
 def _not_a_map(tree: syntax.Node, data: Mapping[str, Any], source: str) -> str:
     for chain in syntax.chains(tree):
         container, failed = _follow(chain, data)
         if failed and not isinstance(container, Mapping):
-            return f'{path_of(chain[: failed + 1])}: {path_of(chain[:failed])} is {_described(container)}, which has no "{chain[failed]}"'
+            return f'{path_of(chain[: failed + 1])}: {path_of(chain[:failed])} is {described(container)}, which has no "{chain[failed]}"'
     return f"{shortened(source)}: a name after a dot, or an index, stands on something that is neither a map nor a list"
 
 
@@ -187,21 +159,6 @@ def _follow(chain: syntax.Chain, data: Mapping[str, Any]) -> tuple[Any, int]:
             return value, index
         value = value[name]
     return value, 0
-
-
-def _described(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case int() | float():
-            return f"the number {value}"
-        case str():
-            return f'the text "{shortened(value, 40)}"'
-        case list() | tuple():
-            return f"a list of {len(value)}"
-    return f"a {type(value).__name__}"
 
 
 _SAYINGS = (
@@ -241,7 +198,7 @@ def engine_says(error: str) -> str:
 def _no_overload(function: str, arguments: str) -> str:
     if function == "<jump_condition>":
         return "what stands before ? is neither true nor false"
-    types = [_type_in_words(argument) for argument in re.split(r",\s*(?![^(]*\))", arguments)] if arguments else []
+    types = [type_in_words(argument) for argument in re.split(r",\s*(?![^(]*\))", arguments)] if arguments else []
     name = _operator(function)
     if not types:
         return f"{name} works on true and false only" if name in ("&&", "||", "!") else f"{name} does not work on what it was given"
@@ -256,9 +213,10 @@ def _operator(function: str) -> str:
     return "in" if function == "@in" else "? :" if function == "_?_:_" else symbol if symbol != function else f"{function}()"
 
 
-def _type_in_words(name: str) -> str:
+def type_in_words(name: str) -> str:
+    """Say a type of CEL: `int` is a whole number, `LIST<INT>` a list."""
     base = re.split(r"[(<]", name.strip())[0]
-    return _TYPES.get(base, base)
+    return _TYPES.get(base) or _TYPES.get(base.lower(), base)
 
 
 def _conversion(name: str, types: list[str]) -> str:
@@ -272,12 +230,3 @@ def _conversion(name: str, types: list[str]) -> str:
     if name == "string()":
         return '; use "%s".format([…]), or a template without string()'
     return ""
-
-
-def _closest(found: str, known: Collection[str]) -> str | None:
-    candidates = list(map(str, known))
-    by_case = {name.lower().replace("-", "_"): name for name in candidates}
-    if exact := by_case.get(found.lower().replace("-", "_")):
-        return exact
-    close = difflib.get_close_matches(found, candidates, n=1, cutoff=0.6)
-    return close[0] if close else None

@@ -49,10 +49,13 @@ def to_text(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def size_bytes(value: Json) -> int:
-    """Return about how long a value is as JSON, without writing it, however deep it nests."""
+def size_bytes(value: Json, limit: float = math.inf) -> int:
+    """Return about how long a value is as JSON, without writing it, however deep it nests; above `limit` it stops counting.
+
+    The limit is for values whose parts may be shared, as YAML's anchors make them: a hundred bytes can stand for a terabyte.
+    """
     size, waiting = 0, [value]
-    while waiting:
+    while waiting and size <= limit:
         item = waiting.pop()
         if isinstance(item, str):
             size += len(item) + 3 if item.isascii() else len(item.encode(errors="surrogatepass")) + 3

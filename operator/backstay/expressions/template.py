@@ -61,6 +61,12 @@ def find_expressions(value: Json) -> Iterator[tuple[str, str]]:
                 yield path, part.text
 
 
+def whole_expression(text: str) -> str | None:
+    """Return the source of the only expression of a text that holds nothing else but white space, or None. Raises InvalidExpression as above."""
+    parts = [part for part in _located("", text) if isinstance(part, _Source) or part.strip()]
+    return parts[0].text if len(parts) == 1 and isinstance(parts[0], _Source) else None
+
+
 # ----------------------------------------------------------------------------------------------------------------------- structure
 
 

@@ -160,6 +160,7 @@ class KeyedQueue:
         self._changed.clear()
         timeout = self._timers[0][0] - asyncio.get_running_loop().time() if self._timers else None
         try:
-            await asyncio.wait_for(self._changed.wait(), timeout)
+            async with asyncio.timeout(timeout):  # not wait_for: before Python 3.12 it can swallow a cancellation
+                await self._changed.wait()
         except TimeoutError:
             return

@@ -1,12 +1,14 @@
-// Command cluster is a Kubernetes control plane in one binary, for tests: cluster COMPONENT [FLAGS].
+// Command cluster is a Kubernetes control plane in one binary, for tests: cluster [--while-stdin] COMPONENT [FLAGS].
 //
 // The components are the real ones, dispatched to unchanged, each with its own flags. One binary shares the code that they have in common, so it
-// is built in minutes and needs neither downloaded releases nor containers.
+// is built in minutes and needs neither downloaded releases nor containers. With --while-stdin a component ends with its standard input: it
+// cannot outlive the test that holds the other end, even one that was killed.
 package main
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -21,15 +23,20 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-const usage = "usage: cluster etcd|apiserver|controller-manager|scheduler|kubelet [FLAGS]"
+const usage = "usage: cluster [--while-stdin] etcd|apiserver|controller-manager|scheduler|kubelet [FLAGS]"
 
 func main() {
-	if len(os.Args) < 2 {
+	arguments := os.Args[1:]
+	if len(arguments) > 0 && arguments[0] == "--while-stdin" {
+		go endWithStdin()
+		arguments = arguments[1:]
+	}
+	if len(arguments) == 0 {
 		exit(usage)
 	}
-	component := os.Args[1]
+	component := arguments[0]
 	// The components parse os.Args themselves and expect their flags right after the program's name.
-	os.Args = append(os.Args[:1:1], os.Args[2:]...)
+	os.Args = append(os.Args[:1:1], arguments[1:]...)
 	if component == "etcd" {
 		etcdmain.Main(os.Args)
 		return
@@ -53,6 +60,11 @@ func commandOf(component string) *cobra.Command {
 		return kubelet.NewKubeletCommand(context.Background())
 	}
 	return nil
+}
+
+func endWithStdin() {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
 }
 
 func exit(message string) {

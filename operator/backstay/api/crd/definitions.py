@@ -1,0 +1,159 @@
+"""The two CustomResourceDefinitions: names, columns, schemas."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel
+
+from backstay.api.base import Model
+from backstay.api.crd.structural import Schema, structural
+from backstay.api.run import WorkflowRunSpec, WorkflowRunStatus
+from backstay.api.workflow import WorkflowSpec, WorkflowStatus
+from backstay.names import CATEGORY, GROUP, RUN, RUNS, VERSION, WORKFLOW, WORKFLOWS
+
+HEADER: Final = "# Generated from operator/backstay/api by `python -m backstay.api.crd`; `make crds` writes it again.\n"
+
+Column = dict[str, Any]
+_AGE: Final[Column] = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "When it was created."}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is particular to one kind."""
+
+    kind: str
+    plural: str
+    short_name: str
+    description: str
+    spec: type[Model]
+    status: type[Model]
+    step_levels: int
+    """How many lists of steps inside each other are typed; each level makes the schema about eight times as large."""
+    columns: tuple[Column, ...]
+    selectable: tuple[str, ...] = ()
+
+
+KINDS: Final = (
+    Kind(
+        kind=WORKFLOW,
+        plural=WORKFLOWS,
+        short_name="wf",
+        description="The definition of a process. A WorkflowRun is one execution of it.",
+        spec=WorkflowSpec,
+        status=WorkflowStatus,
+        step_levels=2,
+        columns=(
+            {
+                "name": "Valid",
+                "type": "string",
+                "jsonPath": '.status.conditions[?(@.type=="Valid")].status',
+                "description": "Whether it can be run.",
+            },
+            {"name": "Revision", "type": "integer", "jsonPath": ".status.revision.number", "description": "What a new run starts with."},
+            _AGE,
+            {
+                "name": "Message",
+                "type": "string",
+                "priority": 1,
+                "jsonPath": '.status.conditions[?(@.type=="Valid")].message',
+                "description": "What is wrong with it.",
+            },
+        ),
+    ),
+    Kind(
+        kind=RUN,
+        plural=RUNS,
+        short_name="wfrun",
+        description="One execution of a Workflow. Its status is the whole state of the execution.",
+        spec=WorkflowRunSpec,
+        status=WorkflowRunStatus,
+        step_levels=1,
+        columns=(
+            {"name": "Workflow", "type": "string", "jsonPath": ".spec.workflow.name", "description": "What it runs."},
+            {"name": "Status", "type": "string", "jsonPath": ".status.status", "description": "Where it stands."},
+            {"name": "Progress", "type": "string", "jsonPath": ".status.progress", "description": "Steps done and steps known."},
+            {"name": "Step", "type": "string", "jsonPath": ".status.step", "description": "What is going on now."},
+            _AGE,
+        ),
+        selectable=(".spec.workflow.name", ".status.phase"),
+    ),
+)
+
+
+def definitions() -> dict[str, dict[str, Any]]:
+    """Return the CRD of each kind as a manifest, by its plural name."""
+    return {kind.plural: _definition(kind) for kind in KINDS}
+
+
+def file_name(plural: str) -> str:
+    """Return the name of a CRD's file, as controller-gen would call it."""
+    return f"{GROUP}_{plural}.yaml"
+
+
+def to_yaml(manifest: dict[str, Any]) -> str:
+    """Return a manifest as YAML for people, the same text for the same models."""
+    return HEADER + yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)
+
+
+def _definition(kind: Kind) -> dict[str, Any]:
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.kind.lower(),
+                "shortNames": [kind.short_name],
+                "categories": [CATEGORY],
+            },
+            "versions": [_version(kind)],
+        },
+    }
+
+
+def _version(kind: Kind) -> dict[str, Any]:
+    return {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [dict(column) for column in kind.columns],
+        **({"selectableFields": [{"jsonPath": path} for path in kind.selectable]} if kind.selectable else {}),
+        "schema": {"openAPIV3Schema": _schema(kind)},
+    }
+
+
+def _schema(kind: Kind) -> Schema:
+    models = _models(Model)
+    return {
+        "description": kind.description,
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": "The version of the API that the object is written in."},
+            "kind": {"type": "string", "description": "What the object is."},
+            "metadata": {"type": "object"},
+            "spec": structural(kind.spec, kind.step_levels, models),
+            "status": structural(kind.status, 0, models),
+        },
+    }
+
+
+def _models(base: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    found: dict[str, type[BaseModel]] = {base.__name__: base}
+    for model in base.__subclasses__():
+        found |= _models(model)
+    return found
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes lists indented no further than their key, and never uses anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

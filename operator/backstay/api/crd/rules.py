@@ -1,0 +1,81 @@
+"""What the API server can check beyond types: rules in CEL where they fit into its cost budget, plain alternatives in nested lists.
+
+A rule's estimated cost is multiplied by the most items that the lists around it may have (10 million a rule, 100 million a CRD), so nested steps get
+`oneOf`, which costs nothing and says less.
+"""
+
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from backstay.api.run import WorkflowRef, WorkflowRunSpec
+from backstay.api.steps import Compensate, EnvSource, FailAction, Parallel, Step, WaitAction, actions
+from backstay.api.workflow import WorkflowSpec
+
+Rule = tuple[str, str]
+"""An expression over `self`, and the message where it is false."""
+
+_EXCLUSIVE: Final[dict[type[BaseModel], tuple[str, ...]]] = {
+    Step: actions(Step),
+    Compensate: actions(Compensate),
+    WaitAction: ("duration", "until"),
+    EnvSource: ("secretKeyRef", "configMapKeyRef"),
+    WorkflowSpec: ("steps", "dag"),
+    WorkflowRef: ("name", "inline"),
+}
+"""Fields of which exactly one must be given."""
+
+_WHAT: Final[dict[type[BaseModel], str]] = {
+    Step: "a step has exactly one action",
+    Compensate: "compensate has exactly one action",
+    WaitAction: "wait needs exactly one of these",
+    EnvSource: "valueFrom needs exactly one of these",
+    WorkflowSpec: "the body of a workflow is exactly one of these",
+    WorkflowRef: "a run needs exactly one of these",
+}
+
+_RULES: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
+    Parallel: (
+        (
+            "!has(self.join) || (type(self.join) == int ? self.join >= 1 && self.join <= size(self.branches) : "
+            "self.join in ['All', 'Any'] || self.join.matches('^([1-9][0-9]?|100)%$'))",
+            'join is All, Any, a number from 1 to the number of branches, or a percentage such as "50%"',
+        ),
+    ),
+    FailAction: (("!(self.error in ['*', 'Transient', 'Permanent'])", "that is a class of errors; raise one type, as in PaymentOverdue"),),
+    WorkflowRef: (("!has(self.revision) || has(self.name)", "revision goes with name; an inline definition has none"),),
+    WorkflowRunSpec: (
+        ("self.workflow == oldSelf.workflow", "a run keeps the workflow it was created with; create another run for a different one"),
+        (
+            "has(self.parameters) == has(oldSelf.parameters) && (!has(self.parameters) || self.parameters == oldSelf.parameters)",
+            "a run keeps the parameters it was created with; create another run for different ones",
+        ),
+        ("!has(oldSelf.cancel) || has(self.cancel)", "a cancellation cannot be taken back; create another run instead"),
+    ),
+}
+
+
+def rules_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the CEL rules of a model as a part of its schema."""
+    rules = [*_exactly_one(model), *_RULES.get(model, ())]
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]} if rules else {}
+
+
+def alternatives_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return as much of a model's rules as a schema can say without CEL."""
+    fields = _EXCLUSIVE.get(model, ())
+    return {"oneOf": [{"required": [name]} for name in fields]} if fields else {}
+
+
+def _exactly_one(model: type[BaseModel]) -> list[Rule]:
+    fields = _EXCLUSIVE.get(model, ())
+    if not fields:
+        return []
+    given = ", ".join(f"has(self.{_escaped(name)})" for name in fields)
+    rule = f"has(self.{fields[0]}) != has(self.{fields[1]})" if len(fields) == 2 else f"[{given}].exists_one(given, given)"
+    return [(rule, f"{_WHAT[model]}: {', '.join(fields)}")]
+
+
+def _escaped(name: str) -> str:
+    """Write a field's name as the API server's CEL wants words that it reserves (KEP-2876, "Escaping")."""
+    return f"__{name}__" if name in ("if", "in", "as", "for", "while", "var", "import", "package", "namespace", "return") else name

@@ -1,0 +1,166 @@
+"""Whether what an expression refers to can be there: parameters, variables, the run, and steps that come before."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from backstay.api.steps import Step
+from backstay.api.validate.places import Level, Listing, listings, structures
+from backstay.api.workflow import WorkflowSpec
+from backstay.expressions.words import path_of, quoted, suggestion, there_are
+
+RUN_FIELDS: Final = ("name", "namespace", "uid", "startedAt")
+STEP_FIELDS: Final = ("outputs", "phase", "attempt", "error")
+ERROR_FIELDS: Final = ("type", "title", "detail", "step", "attempt")
+
+_WITHOUT_OUTPUTS: Final = {
+    "set": "set has no outputs; its variables are seen as vars.NAME",
+    "wait": "wait has no outputs",
+    "fail": "fail has no outputs; a catch sees its error",
+    "end": "end has no outputs; it ends the run",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """What there is in a workflow to refer to."""
+
+    parameters: frozenset[str]
+    variables: frozenset[str]
+    homes: dict[str, list[Listing]]
+    """The lists of steps that have a step of a name."""
+
+    @classmethod
+    def of(cls, spec: WorkflowSpec) -> "World":
+        """Gather what a workflow defines."""
+        variables: set[str] = set()
+        homes: dict[str, list[Listing]] = {}
+        for listing in listings(spec):
+            for step in listing.steps:
+                variables.update(step.set or ())
+                homes.setdefault(step.name, []).append(listing)
+        return cls(frozenset(parameter.name for parameter in spec.parameters), frozenset(variables), homes)
+
+    def mistake(self, chain: tuple[str, ...], levels: tuple[Level, ...], extra: Collection[str]) -> str:
+        """Return what is wrong with a reference, and its mend; nothing where it can be there."""
+        match chain:
+            case (name, *rest) if name in extra:
+                return _named(rest, STEP_FIELDS if name == "self" else ERROR_FIELDS, name, "field")
+            case ("params", *rest):
+                return _named(rest, self.parameters, "params", "parameter")
+            case ("run", *rest):
+                return _named(rest, RUN_FIELDS, "run", "field")
+            case ("vars", *rest):
+                mistake = _named(rest, self.variables, "vars", "variable")
+                return mistake and f"{mistake}; a set step must give it a value"
+            case ("steps", name, *rest):
+                return self._step_mistake(name, rest, levels)
+        return ""
+
+    def _step_mistake(self, name: str, rest: list[str], levels: tuple[Level, ...]) -> str:
+        for level in levels:
+            if name in level.listing.index_of:
+                if not level.sees(name):
+                    return f"{path_of(('steps', name))}: {_unseen(name, level)}"
+                return _deeper(level.listing.steps[level.listing.index_of[name]], rest)
+        return f"{path_of(('steps', name))}: {self._elsewhere(name, levels)}"
+
+    def _elsewhere(self, name: str, levels: tuple[Level, ...]) -> str:
+        known = {step.name for level in levels for step in level.listing.steps if level.sees(step.name)}
+        for home in self.homes.get(name, ()):
+            for level in levels:
+                for outer in known & level.listing.index_of.keys():
+                    if way := _way_to(level.listing.steps[level.listing.index_of[outer]], home, name):
+                        return f"{quoted(name)} is inside {quoted(outer)}; write {path_of(('steps', outer, 'outputs', *way))}"
+        if name in self.homes:
+            home = self.homes[name][0]
+            return (
+                f"{quoted(name)} is at {home.place(home.index_of[name])}, in a list of steps that is not seen from here; "
+                "an expression sees its own list and those around it; hand values over with a set step"
+            )
+        return f"there is no step {quoted(name)}; {there_are(known) if known else 'no step comes before this one'}{suggestion(name, known)}"
+
+
+def _named(rest: list[str], known: Collection[str], owner: str, kind: str) -> str:
+    if not rest or rest[0] in known:
+        return ""
+    what = f"{path_of((owner, rest[0]))}: there is no {kind} {quoted(rest[0])}"
+    return f"{what}; {there_are(known)}{suggestion(rest[0], known)}" if known else f"{what}; the workflow has no {kind}s"
+
+
+def _unseen(name: str, level: Level) -> str:
+    listing, index = level.listing, level.index
+    if index == listing.index_of[name]:
+        if getattr(listing.steps[index], "kind", "") in ("steps", "dag", "parallel", "switch"):
+            return f"{quoted(name)} is not done while the steps inside it run; refer to those steps by their own names"
+        return "a step cannot see itself; its outputs are there when it is done"
+    if listing.is_dag:
+        return f"{quoted(name)} need not be done when this step begins; add it to dependsOn"
+    return f"{quoted(name)} comes later; an expression sees what has run before its own step; move one of the two"
+
+
+def _deeper(step: Step, rest: list[str]) -> str:
+    """Look at what follows `steps.NAME`: a field of the step, and below `outputs` the steps inside it."""
+    here = path_of(("steps", step.name))
+    if not rest:
+        return ""
+    if rest[0] not in STEP_FIELDS:
+        meant = suggestion(rest[0], STEP_FIELDS) or f"; did you mean {path_of(('steps', step.name, 'outputs', *rest))}?"
+        return f"{path_of(('steps', step.name, rest[0]))}: a step has {', '.join(STEP_FIELDS[:-1])} and {STEP_FIELDS[-1]}{meant}"
+    if rest[0] != "outputs":
+        return ""
+    if mistake := _WITHOUT_OUTPUTS.get(step.kind):
+        return f"{here}.outputs: {mistake}" if len(rest) > 1 else ""
+    return _inside(step, rest[1:], f"{here}.outputs")
+
+
+def _inside(step: Step, rest: list[str], path: str) -> str:
+    """Follow outputs into a structure: those of a parallel by branch and step, those of the others by step."""
+    if step.kind == "job" or not rest:
+        return ""
+    if step.parallel is None:
+        return _inside_list(_parts(step), rest, path)
+    branches = {branch.name: branch.steps for branch in step.parallel.branches}
+    if mistake := _absent(rest[0], branches, path, "branch"):
+        return mistake
+    return _inside_list(branches[rest[0]], rest[1:], _below(path, rest[0])) if rest[1:] else ""
+
+
+def _inside_list(steps: Sequence[Step], rest: list[str], path: str) -> str:
+    """Two cases of a switch may have a step of the same name; then it is enough that one of them has what is referred to."""
+    found = [step for step in steps if step.name == rest[0]]
+    below = _below(path, rest[0])
+    mistakes = [
+        f"{below}: {_WITHOUT_OUTPUTS[step.kind]}" if step.kind in _WITHOUT_OUTPUTS else _inside(step, rest[1:], below) for step in found
+    ]
+    if not mistakes:
+        return _absent(rest[0], [step.name for step in steps], path, "step")
+    return mistakes[0] if all(mistakes) else ""
+
+
+def _below(path: str, name: str) -> str:
+    return path + path_of(("", name))
+
+
+def _absent(name: str, known: Collection[str], path: str, kind: str) -> str:
+    if name in known:
+        return ""
+    return f"{_below(path, name)}: there is no {kind} {quoted(name)}; {there_are(known)}{suggestion(name, known)}"
+
+
+def _parts(step: Step) -> list[Step]:
+    """Return the steps inside a structure without branches."""
+    return [inner for _, steps, _ in structures(step, "") for inner in steps]
+
+
+def _way_to(step: Step, home: Listing, name: str) -> tuple[str, ...]:
+    """Return the names from a structure's outputs down to a step in the list `home`, () where it is not in there."""
+    branches = step.parallel.branches if step.parallel else ()
+    for index, (_, steps, _) in enumerate(structures(step, "")):
+        front = (branches[index].name,) if branches else ()
+        if steps is home.steps:
+            return (*front, name)
+        for inner in steps:
+            if way := _way_to(inner, home, name):
+                return (*front, inner.name, *way)
+    return ()

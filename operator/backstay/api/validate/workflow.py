@@ -1,0 +1,42 @@
+"""Whether a workflow can be run as it is written: everything that only the whole of it can tell."""
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Final
+
+from backstay.api.validate.expressions import check_expressions
+from backstay.api.validate.graph import check_graph
+from backstay.api.validate.limits import MAX_NESTING, MAX_STEPS
+from backstay.api.validate.parameters import check_declarations
+from backstay.api.validate.places import listings
+from backstay.api.validate.policies import check_policies
+from backstay.api.workflow import WorkflowSpec
+from backstay.errors import Problem
+
+MAX_PROBLEMS: Final = 100
+"""More help nobody, and would not fit into a condition's message."""
+
+
+def check_workflow(spec: WorkflowSpec, prefix: str = "") -> list[Problem]:
+    """Return what is wrong with a workflow, errors before warnings, at most 100 problems. No error means that it can be run.
+
+    `prefix` goes before all paths: `workflow.inline` for a definition inside a run.
+    """
+    found = list(_check_size(spec))
+    if not found:
+        checks = chain(check_declarations(spec), check_graph(spec), check_policies(spec), check_expressions(spec))
+        found = list(islice(checks, MAX_PROBLEMS))
+    ordered = sorted(found, key=lambda problem: problem.severity != "error")
+    return [Problem(".".join(filter(None, (prefix, problem.path))), problem.message, problem.severity) for problem in ordered]
+
+
+def _check_size(spec: WorkflowSpec) -> Iterator[Problem]:
+    steps = 0
+    for listing in listings(spec):
+        steps += len(listing.steps)
+        if listing.depth > MAX_NESTING:
+            advice = "make it flatter, or start a run of its own for a part of it"
+            yield Problem(listing.path, f"lists of steps nest {listing.depth} deep and may nest {MAX_NESTING}; {advice}")
+            return
+    if steps > MAX_STEPS:
+        yield Problem("", f"the workflow has {steps:,} steps and may have {MAX_STEPS:,}; divide it into several workflows")

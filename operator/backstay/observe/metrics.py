@@ -1,0 +1,191 @@
+"""Prometheus metrics, all with the prefix `backstay_`, in a registry of their own.
+
+Never by run: a label has few values (at most 50 workflows, then `other`; resources and codes are few by nature), so that a thousand runs a
+minute cost the monitoring nothing. Units are base units, as Prometheus wants them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Final, Literal, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, Info, PlatformCollector, ProcessCollector
+
+from backstay import __version__, names
+
+MAX_WORKFLOWS: Final = 50
+OTHER: Final = "other"
+
+Part = Literal["observe", "decide", "persist", "act"]
+"""The parts of a pass (DESIGN §3)."""
+
+_FAST: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_REQUEST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_STEP: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_RUN: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400, 604800)
+
+
+class Picture(Protocol):
+    """What metrics ask of an informer."""
+
+    failures: int
+    lists: int
+
+    def __len__(self) -> int: ...
+    @property
+    def silence_seconds(self) -> float: ...
+
+
+class Metrics:
+    """The operator's metrics. Make one, hand it around; `registry` is what the server shows."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        Info("backstay_build", "Which Backstay this is.", registry=self.registry).info({"version": __version__, "api": names.API_VERSION})
+        self._workflows: set[str] = set()
+        self._define_runs()
+        self._define_passes()
+        self._define_requests()
+        self._define_informers()
+
+    def _define_runs(self) -> None:
+        self._runs = Gauge(
+            "backstay_runs", "Runs that are not finished, by workflow and phase.", ["workflow", "phase"], registry=self.registry
+        )
+        self._finished = Counter("backstay_runs_finished", "Runs that have ended.", ["workflow", "phase"], registry=self.registry)
+        self._run_seconds = Histogram(
+            "backstay_run_duration_seconds", "From a run's start to its end.", ["phase"], buckets=_RUN, registry=self.registry
+        )
+        self._steps = Counter(
+            "backstay_steps_finished", "Steps that have ended, by kind and phase.", ["kind", "phase"], registry=self.registry
+        )
+        self._step_to_step = Histogram(
+            "backstay_step_to_step_seconds",
+            "From the end of an attempt's pod to the creation of the next Job: what the operator adds to a workflow.",
+            buckets=_STEP,
+            registry=self.registry,
+        )
+
+    def _define_passes(self) -> None:
+        self._parts = Histogram(
+            "backstay_pass_seconds", "How long the parts of a pass over a run take.", ["part"], buckets=_FAST, registry=self.registry
+        )
+        self._failed_passes = Counter("backstay_passes_failed", "Passes that ended in an error.", ["error"], registry=self.registry)
+        self._depth = Gauge("backstay_queue_depth", "Runs that wait for a pass.", registry=self.registry)
+        self._oldest = Gauge("backstay_queue_oldest_seconds", "How long the run that waits longest has waited.", registry=self.registry)
+        self._timers = Gauge("backstay_timers", "Runs that are to be woken at a time.", registry=self.registry)
+        self._dropped = Counter("backstay_events_dropped", "Kubernetes Events not posted, by cause.", ["cause"], registry=self.registry)
+
+    def _define_requests(self) -> None:
+        self._requests = Counter(
+            "backstay_api_requests",
+            "Requests to the API server; code 0 is no answer.",
+            ["verb", "resource", "code"],
+            registry=self.registry,
+        )
+        self._request_seconds = Histogram(
+            "backstay_api_request_duration_seconds",
+            "How long requests to the API server take; of a watch, until it begins.",
+            ["verb", "resource"],
+            buckets=_REQUEST,
+            registry=self.registry,
+        )
+        self._known_requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def _define_informers(self) -> None:
+        self._pictures: dict[str, list[Picture]] = {}
+        self._objects = Gauge("backstay_informer_objects", "Objects that are kept in memory.", ["resource"], registry=self.registry)
+        self._silence = Gauge(
+            "backstay_informer_silence_seconds", "How long ago the API server last said anything.", ["resource"], registry=self.registry
+        )
+        self._lists = Gauge(
+            "backstay_informer_lists",
+            "Lists since the start: one an informer, and one more for every gap.",
+            ["resource"],
+            registry=self.registry,
+        )
+        self._failures = Gauge("backstay_informer_failures", "Lists and watches that failed.", ["resource"], registry=self.registry)
+
+    # ----------------------------------------------------------------------------------------------------------- runs
+
+    def run_changed(self, workflow: str, old: str | None, new: str | None) -> None:
+        """Count a run in phase `new` that was in phase `old`; None where it was not known before, or has ended or gone."""
+        name = self._workflow(workflow)
+        if old == new:
+            return
+        if old is not None:
+            self._runs.labels(name, old).dec()
+        if new is not None:
+            self._runs.labels(name, new).inc()
+
+    def run_finished(self, workflow: str, phase: str, seconds: float) -> None:
+        """Count a run that ended in `phase` after `seconds`."""
+        self._finished.labels(self._workflow(workflow), phase).inc()
+        self._run_seconds.labels(phase).observe(seconds)
+
+    def step_finished(self, kind: str, phase: str) -> None:
+        """Count a step that ended."""
+        self._steps.labels(kind, phase).inc()
+
+    def step_to_step(self, seconds: float) -> None:
+        """Count how long after the end of one attempt the next Job was created."""
+        self._step_to_step.observe(seconds)
+
+    def _workflow(self, workflow: str) -> str:
+        """The first 50 workflows have a name of their own for as long as the process lives: what was counted up can be counted down."""
+        if workflow not in self._workflows:
+            if len(self._workflows) >= MAX_WORKFLOWS:
+                return OTHER
+            self._workflows.add(workflow)
+        return workflow
+
+    # --------------------------------------------------------------------------------------------------------- passes
+
+    @contextmanager
+    def timed(self, part: Part) -> Iterator[None]:
+        """Count how long a part of a pass takes."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self._parts.labels(part).observe(perf_counter() - started)
+
+    def part_took(self, part: Part, seconds: float) -> None:
+        """Count how long a part of a pass took; cheaper than `timed`."""
+        self._parts.labels(part).observe(seconds)
+
+    def pass_failed(self, error: BaseException) -> None:
+        """Count a pass that ended in an error, by the error's class."""
+        self._failed_passes.labels(type(error).__name__).inc()
+
+    def event_dropped(self, cause: str) -> None:
+        """Count a Kubernetes Event that was not posted."""
+        self._dropped.labels(cause).inc()
+
+    def watch_queue(self, depth: Callable[[], float], oldest_seconds: Callable[[], float], timers: Callable[[], float]) -> None:
+        """Ask the queue whenever metrics are read."""
+        self._depth.set_function(depth)
+        self._oldest.set_function(oldest_seconds)
+        self._timers.set_function(timers)
+
+    # ------------------------------------------------------------------------------------------------------ API server
+
+    def api_call(self, verb: str, resource: str, status: int, seconds: float) -> None:
+        """Count a request: the hook of `kube.client.Client.calls`."""
+        key = (verb, resource, status)
+        if (known := self._known_requests.get(key)) is None:
+            known = self._requests.labels(verb, resource, str(status)), self._request_seconds.labels(verb, resource)
+            self._known_requests[key] = known
+        known[0].inc()
+        known[1].observe(seconds)
+
+    def watch_informer(self, resource: str, picture: Picture) -> None:
+        """Ask an informer whenever metrics are read. Several of one resource, a namespace each, are added up; the longest silence counts."""
+        pictures = self._pictures.setdefault(resource, [])
+        pictures.append(picture)
+        self._objects.labels(resource).set_function(lambda: sum(map(len, pictures)))
+        self._silence.labels(resource).set_function(lambda: max(one.silence_seconds for one in pictures))
+        self._lists.labels(resource).set_function(lambda: sum(one.lists for one in pictures))
+        self._failures.labels(resource).set_function(lambda: sum(one.failures for one in pictures))

@@ -1,0 +1,229 @@
+"""The chart on a real API server: it installs, gives the operator exactly its rights, upgrades, and leaves the users' work when it goes."""
+
+import shutil
+from base64 import b64decode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.chart.helm import CHART, Manifest, run_helm
+from tests.cluster.control_plane import ControlPlane
+from tests.support.kubectl import Kubectl
+
+pytestmark = pytest.mark.e2e
+
+RELEASE = "backstay"
+SYSTEM = "backstay-system"
+OPERATOR = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
+NARROW = "system:serviceaccount:narrow-system:narrow"
+
+GROUPS = {"jobs": "batch", "controllerrevisions": "apps", "deployments": "apps", "customresourcedefinitions": "apiextensions.k8s.io"}
+GROUPS |= dict.fromkeys(("workflows", "workflowruns"), "backstay.dev")
+GROUPS |= dict.fromkeys(("roles", "rolebindings", "clusterroles", "clusterrolebindings"), "rbac.authorization.k8s.io")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The chart, installed in SYSTEM on a control plane of its own, with the namespaces shop, store and bystander beside it."""
+
+    kubectl: Kubectl
+
+    def helm(self, *arguments: str | Path, namespace: str = SYSTEM, values: Manifest | None = None) -> str:
+        result = run_helm(*arguments, "--kubeconfig", self.kubectl.kubeconfig, "--namespace", namespace, values=values)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def wait_until_established(self) -> None:
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/workflows.backstay.dev", "crd/workflowruns.backstay.dev")
+
+
+@pytest.fixture(scope="module")
+def installed(fresh_control_plane: ControlPlane) -> Iterator[Installed]:
+    kubectl = Kubectl(fresh_control_plane.kubeconfig)
+    for namespace in (SYSTEM, "shop", "store", "bystander", "narrow-system"):
+        kubectl("create", "namespace", namespace)
+    kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
+    each = Installed(kubectl)
+    each.helm("install", RELEASE, CHART)
+    each.wait_until_established()
+    narrow = {
+        "watchNamespaces": ["shop", "store"],
+        "crds": {"enabled": False},
+        "userRoles": {"enabled": False},
+        "fullnameOverride": "narrow",
+    }
+    each.helm("install", "narrow", CHART, namespace="narrow-system", values=narrow)
+    yield each
+
+
+def allowed(kubectl: Kubectl, user: str, questions: list[tuple[str, str, str | None]]) -> list[bool]:
+    """Answer (verb, resource, namespace) as `kubectl auth can-i --as USER` does, all of them in one request of kubectl."""
+    reviews = [_review(user, *question) for question in questions]
+    request = {"apiVersion": "v1", "kind": "List", "items": reviews}
+    answers = kubectl("create", "-f", "-", "-o", "jsonpath={.status.allowed} ", given=request)
+    return [answer == "true" for answer in answers.split()]
+
+
+def _review(user: str, verb: str, resource: str, namespace: str | None) -> dict[str, Any]:
+    name, _, subresource = resource.partition("/")
+    groups = ["system:authenticated", "system:serviceaccounts"] if user.startswith("system:serviceaccount:") else ["system:authenticated"]
+    attributes = {"verb": verb, "group": GROUPS.get(name, ""), "resource": name, "subresource": subresource, "namespace": namespace or ""}
+    spec = {"user": user, "groups": groups, "resourceAttributes": attributes}
+    return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+
+
+def each_of(namespace: str | None, *words: str) -> list[tuple[str, str, str | None]]:
+    """Spell out `"get,list pods jobs"` as questions."""
+    return [(verb, resource, namespace) for line in words for verb in line.split()[0].split(",") for resource in line.split()[1:]]
+
+
+NEEDED = (
+    "get,list,watch,patch workflows workflowruns",
+    "delete workflowruns",
+    "get,patch workflows/status workflowruns/status",
+    "update workflows/finalizers workflowruns/finalizers",
+    "create,get,list,watch,delete jobs",
+    "get,list,watch pods",
+    "create,patch events",
+    "get,list,watch,create,update,patch,delete controllerrevisions",
+)
+NEEDED_OF_THE_CLUSTER = ("get,list,watch namespaces customresourcedefinitions",)
+FORBIDDEN = (
+    "create,update,delete,deletecollection workflows",
+    "create,update,deletecollection workflowruns",
+    "update,patch jobs jobs/status",
+    "create,update,patch,delete pods pods/exec pods/attach pods/ephemeralcontainers",
+    "get pods/log",
+    "get,list,watch,create secrets configmaps",
+    "create serviceaccounts serviceaccounts/token deployments",
+    "delete,update,patch namespaces customresourcedefinitions",
+    "create,bind,escalate roles clusterroles rolebindings clusterrolebindings",
+    "impersonate users groups serviceaccounts",
+    "get,list nodes",
+)
+
+
+def _wrong(
+    kubectl: Kubectl, user: str, questions: list[tuple[str, str, str | None]], *, expected: bool
+) -> list[tuple[str, str, str | None]]:
+    answers = allowed(kubectl, user, questions)
+    return [question for question, answer in zip(questions, answers, strict=True) if answer is not expected]
+
+
+def test_the_operator_has_the_rights_that_it_needs_in_every_namespace(installed: Installed) -> None:
+    questions = each_of("bystander", *NEEDED) + each_of(None, *NEEDED, *NEEDED_OF_THE_CLUSTER)
+    assert _wrong(installed.kubectl, OPERATOR, questions, expected=True) == []
+
+
+def test_the_operator_has_no_other_rights(installed: Installed) -> None:
+    questions = each_of("bystander", *FORBIDDEN) + each_of(SYSTEM, *FORBIDDEN) + each_of(None, *FORBIDDEN)
+    assert _wrong(installed.kubectl, OPERATOR, questions, expected=False) == []
+
+
+def test_an_operator_of_two_namespaces_has_its_rights_there_and_nowhere_else(installed: Installed) -> None:
+    there = each_of("shop", *NEEDED, "get namespaces") + each_of("store", *NEEDED, "get namespaces")
+    assert _wrong(installed.kubectl, NARROW, there, expected=True) == []
+    elsewhere = each_of("bystander", *NEEDED) + each_of(None, *NEEDED, *NEEDED_OF_THE_CLUSTER) + each_of("shop", *FORBIDDEN)
+    assert _wrong(installed.kubectl, NARROW, elsewhere, expected=False) == []
+
+
+def test_kubectl_itself_says_what_the_operator_may_do(installed: Installed) -> None:
+    assert installed.kubectl("auth", "can-i", "create", "jobs.batch", "--as", OPERATOR, "--namespace", "shop") == "yes\n"
+    assert installed.kubectl("auth", "can-i", "watch", "workflowruns.backstay.dev", "--as", OPERATOR, "--all-namespaces") == "yes\n"
+    installed.kubectl.refused("auth", "can-i", "get", "secrets", "--as", OPERATOR)
+
+
+ROLES = {
+    "view": (
+        ("get,list,watch workflows workflowruns",),
+        ("create,patch,delete workflows workflowruns", "patch,update workflowruns/status"),
+    ),
+    "edit": (
+        ("get,list,watch,create,update,patch,delete workflows workflowruns",),
+        ("deletecollection workflowruns", "patch workflowruns/status"),
+    ),
+    "admin": (("get,create,patch,delete,deletecollection workflows workflowruns",), ("patch,update workflows/status workflowruns/status",)),
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_user_of_a_namespace_may_do_with_workflows_what_the_role_says(installed: Installed, role: str) -> None:
+    kubectl, user = installed.kubectl, f"{role}-er"
+    kubectl("create", "rolebinding", f"{role}-er", "--namespace", "shop", f"--clusterrole={role}", f"--user={user}")
+    may, may_not = ROLES[role]
+    # Kubernetes adds the rules to its own roles a moment after the chart is installed.
+    kubectl.until("get", "clusterrole", role, "-o", "yaml", shows=lambda output: "backstay.dev" in output)
+    assert _wrong(kubectl, user, each_of("shop", *may), expected=True) == []
+    assert _wrong(kubectl, user, each_of("shop", *may_not) + each_of("store", *may), expected=False) == []
+
+
+def test_the_operators_pod_is_admitted_where_only_restricted_pods_are(installed: Installed) -> None:
+    select = ("--namespace", SYSTEM, "--selector", "app.kubernetes.io/name=backstay")
+    installed.kubectl.until("get", "pods", *select, "-o", "name", shows=bool)
+    (pod,) = installed.kubectl.json("get", "pods", *select)["items"]
+    assert pod["status"]["phase"] == "Pending", "there is no node, so nothing runs it"
+    assert pod["spec"]["serviceAccountName"] == RELEASE
+
+
+def test_all_that_the_chart_makes_is_accepted_without_a_warning(installed: Installed) -> None:
+    result = run_helm("template", "other", CHART, "--namespace", SYSTEM, values={"networkPolicy": {"enabled": True}})
+    manifests = [each for each in yaml.safe_load_all(result.stdout) if each and each["kind"] != "CustomResourceDefinition"]
+    arguments = ("apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "--namespace", SYSTEM, "-f", "-")
+    told = installed.kubectl(*arguments, given={"apiVersion": "v1", "kind": "List", "items": manifests}).splitlines()
+    assert len(told) == len(manifests)
+
+
+def test_helms_own_record_of_the_release_has_room_to_grow(installed: Installed) -> None:
+    """Helm keeps the chart and its manifests in a Secret, which may hold 1 MiB: beyond that nothing can be installed any more."""
+    (record,) = installed.kubectl.json("get", "secrets", "--namespace", SYSTEM, "--selector", f"owner=helm,name={RELEASE},version=1")[
+        "items"
+    ]
+    assert len(b64decode(record["data"]["release"])) < 700_000, "the definitions have grown: shorten their descriptions or their levels"
+
+
+def _run(name: str) -> dict[str, Any]:
+    steps = [{"name": "greet", "job": {"image": "busybox:1.36", "command": ["echo", "hello"]}}]
+    return {
+        "apiVersion": "backstay.dev/v1alpha1",
+        "kind": "WorkflowRun",
+        "metadata": {"name": name, "namespace": "bystander"},
+        "spec": {"workflow": {"inline": {"steps": steps}}},
+    }
+
+
+def test_the_first_workflow_of_the_notes_is_accepted(installed: Installed) -> None:
+    notes = installed.helm("get", "notes", RELEASE)
+    example = yaml.safe_load(notes.split("<<EOF\n", 1)[1].split("  EOF", 1)[0])
+    assert "created (server dry run)" in installed.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", given=example)
+
+
+def test_an_upgrade_brings_new_definitions_and_keeps_the_runs(installed: Installed, tmp_path: Path) -> None:
+    kubectl = installed.kubectl
+    kubectl("create", "-f", "-", given=_run("before-the-upgrade"))
+    newer = tmp_path / "backstay"
+    shutil.copytree(CHART, newer)
+    for file in (newer / "crd-bases").glob("*.yaml"):
+        definition = yaml.safe_load(file.read_text())
+        definition["spec"]["names"]["categories"] = ["backstay", "newer"]
+        file.write_text(yaml.safe_dump(definition))
+    installed.helm("upgrade", RELEASE, newer, values={"log": {"level": "debug"}})
+    assert "before-the-upgrade" in kubectl.until("get", "workflowruns", "--namespace", "bystander", "-o", "name", shows=bool)
+    assert "newer" in kubectl("get", "crd", "workflowruns.backstay.dev", "-o", "jsonpath={.spec.names.categories}")
+    (container,) = kubectl.json("get", "deployment", RELEASE, "--namespace", SYSTEM)["spec"]["template"]["spec"]["containers"]
+    assert "--log-level=debug" in container["args"]
+
+
+def test_uninstalling_leaves_definitions_and_runs_and_a_new_release_takes_them_over(installed: Installed) -> None:
+    kubectl = installed.kubectl
+    kubectl("create", "-f", "-", given=_run("before-it-went"))
+    installed.helm("uninstall", RELEASE)
+    assert kubectl("get", "deployments,serviceaccounts", "--namespace", SYSTEM, "-o", "name") == "serviceaccount/default\n"
+    assert kubectl("get", "clusterroles,clusterrolebindings", "--selector", f"app.kubernetes.io/instance={RELEASE}", "-o", "name") == ""
+    assert kubectl("get", "workflowruns", "--namespace", "bystander", "-o", "name", "before-it-went")
+    installed.helm("install", RELEASE, CHART)
+    installed.wait_until_established()
+    assert kubectl("get", "workflowruns", "--namespace", "bystander", "-o", "name", "before-it-went")
+    assert _wrong(kubectl, OPERATOR, each_of("bystander", *NEEDED), expected=True) == []

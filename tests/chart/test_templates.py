@@ -1,0 +1,267 @@
+"""What the chart makes of its values: a restricted pod, the rights that the operator needs and no others, and definitions that stay."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.chart.helm import CHART, NAMESPACE, Manifest, of_kind, rendered, run_helm, the
+
+KEEP = "helm.sh/resource-policy"
+MONITORING = {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}, "podMonitor": {"enabled": True}}}
+
+SETTINGS: dict[str, Manifest] = {
+    "defaults": {},
+    "two namespaces": {"watchNamespaces": ["shop", "store"], "crds": {"enabled": False}, "userRoles": {"enabled": False}},
+    "everything on": {
+        **MONITORING,
+        "fullnameOverride": "workflows",
+        "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
+        "imagePullSecrets": [{"name": "registry"}],
+        "extraEnv": [{"name": "A", "value": "b"}],
+        "podLabels": {"team": "platform", "app.kubernetes.io/name": "another"},
+        "podAnnotations": {"a": "b"},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "system-cluster-critical",
+        "serviceAccount": {"annotations": {"a": "b"}},
+    },
+    "nothing that can be left out": {
+        "rbac": {"create": False},
+        "crds": {"enabled": False},
+        "userRoles": {"enabled": False},
+        "serviceAccount": {"create": False, "name": "own"},
+        "metrics": {"service": {"enabled": False}},
+        "resources": {},
+    },
+}
+
+
+@pytest.fixture(params=list(SETTINGS.values()), ids=list(SETTINGS))
+def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
+    return rendered(request.param)
+
+
+def _pod(manifests: list[Manifest]) -> Manifest:
+    pod: Manifest = the(manifests, "Deployment")["spec"]["template"]["spec"]
+    return pod
+
+
+def test_the_pod_is_restricted_whatever_the_values(manifests: list[Manifest]) -> None:
+    pod = _pod(manifests)
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    assert [volume for volume in pod["volumes"] if "emptyDir" not in volume] == []
+
+
+def test_there_is_one_operator_at_a_time_and_its_selector_matches_its_pod(manifests: list[Manifest]) -> None:
+    spec = the(manifests, "Deployment")["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert set(spec["selector"]["matchLabels"].values()) == {"backstay", "operator"}
+
+
+def test_what_lives_in_a_namespace_names_it_and_nothing_is_made_twice(manifests: list[Manifest]) -> None:
+    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    names = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in manifests]
+    assert len(names) == len(set(names))
+    assert [name for name in names if (name[0] in cluster_wide) == bool(name[1])] == []
+
+
+def test_the_probes_ask_where_the_operator_is_told_to_answer() -> None:
+    (container,) = _pod(rendered())["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert f"--health-port={ports['health']}" in container["args"]
+    assert f"--metrics-port={ports['metrics']}" in container["args"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ({}, "backstay:0.1.0"),
+        ({"image": {"repository": "registry:5000/team/backstay", "tag": "2.0"}}, "registry:5000/team/backstay:2.0"),
+        ({"image": {"tag": "2.0", "digest": "sha256:" + "a" * 64}}, "backstay@sha256:" + "a" * 64),
+    ],
+)
+def test_the_image_is_the_tag_or_the_digest_and_else_the_version_of_the_chart(values: Manifest, image: str) -> None:
+    assert _pod(rendered(values))["containers"][0]["image"] == image
+
+
+def test_the_version_of_the_chart_is_the_version_of_the_package() -> None:
+    package = (CHART.parents[1] / "pyproject.toml").read_text()
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert f'version = "{chart["appVersion"]}"' in package
+
+
+def test_values_reach_the_pod() -> None:
+    pod = _pod(rendered(SETTINGS["everything on"]))
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    assert pod["containers"][0]["env"] == [{"name": "A", "value": "b"}]
+
+
+def test_the_operator_is_told_its_namespaces_and_how_to_log() -> None:
+    arguments = _pod(rendered({"watchNamespaces": ["shop", "store"], "log": {"format": "text", "level": "debug"}}))["containers"][0]["args"]
+    assert arguments[0] == "operator"
+    assert arguments[1:5] == ["--namespace=shop", "--namespace=store", "--log-format=text", "--log-level=debug"]
+
+
+def _rights(role: Manifest) -> set[tuple[str, str, str]]:
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_no_rule_is_wider_than_its_words(manifests: list[Manifest]) -> None:
+    for role in of_kind(manifests, "ClusterRole") + of_kind(manifests, "Role"):
+        for group, resource, verb in _rights(role):
+            assert "*" not in (group, resource, verb)
+            assert verb not in ("impersonate", "escalate", "bind")
+            assert resource not in (
+                "secrets",
+                "configmaps",
+                "pods/exec",
+                "pods/attach",
+                "serviceaccounts",
+                "roles",
+                "clusterroles",
+                "nodes",
+            )
+
+
+def test_every_rule_of_the_operator_says_why_it_is_needed() -> None:
+    rules = (
+        run_helm("template", "x", CHART, "--show-only", "templates/rbac.yaml").stdout.split("rules:\n", 1)[1].split("---")[0].splitlines()
+    )
+    first_lines = [number for number, line in enumerate(rules) if line.startswith("- apiGroups")]
+    assert len(first_lines) >= 8
+    assert [rules[number] for number in first_lines if not rules[number - 1].startswith("# ")] == []
+
+
+def test_with_namespaces_the_operator_has_rights_there_and_none_in_the_cluster() -> None:
+    manifests = rendered(SETTINGS["two namespaces"])
+    assert not of_kind(manifests, "ClusterRole")
+    assert not of_kind(manifests, "ClusterRoleBinding")
+    assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == ["shop", "store"]
+    for binding in of_kind(manifests, "RoleBinding"):
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "backstay", "namespace": NAMESPACE}]
+
+
+def test_in_a_namespace_the_operator_has_the_same_rights_on_its_work_as_in_the_cluster() -> None:
+    everywhere = next(role for role in of_kind(rendered(), "ClusterRole") if role["metadata"]["name"] == "backstay")
+    there = of_kind(rendered({"watchNamespaces": ["shop"]}), "Role")[0]
+    of_the_cluster = {"namespaces", "customresourcedefinitions"}
+    assert {right for right in _rights(everywhere) if right[1] not in of_the_cluster} == {
+        right for right in _rights(there) if right[1] not in of_the_cluster
+    }
+    assert {right for right in _rights(there) if right[1] in of_the_cluster} == {("", "namespaces", "get")}
+
+
+def test_users_get_their_rights_through_the_roles_that_they_have() -> None:
+    roles = {role["metadata"]["name"]: role for role in of_kind(rendered(), "ClusterRole")}
+    for name in ("view", "edit", "admin"):
+        assert roles[f"backstay-{name}"]["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{name}"] == "true"
+    assert {verb for _, _, verb in _rights(roles["backstay-view"])} == {"get", "list", "watch"}
+    writable = {resource for _, resource, _ in _rights(roles["backstay-edit"]) | _rights(roles["backstay-admin"])}
+    assert writable == {"workflows", "workflowruns"}, "a status is written by the operator alone"
+
+
+def test_monitors_select_the_operator_and_carry_the_labels_that_prometheus_wants() -> None:
+    manifests = rendered(MONITORING)
+    service = the(manifests, "Service")
+    monitor = the(manifests, "ServiceMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    assert the(manifests, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"] == "metrics"
+
+
+def test_a_network_policy_lets_out_to_names_and_to_the_api_server_only() -> None:
+    policy = the(rendered({"networkPolicy": {"enabled": True}}), "NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert sorted({port["port"] for rule in policy["egress"] for port in rule["ports"]}) == [53, 443, 6443]
+    assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == ["metrics"]
+
+
+def test_a_name_stays_short_enough_for_what_is_made_from_it() -> None:
+    for each in rendered(release="r" * 53):
+        assert len(each["metadata"]["name"]) <= 63
+
+
+@pytest.fixture
+def chart_with_a_definition(tmp_path: Path) -> Path:
+    """A copy of the chart with one definition, which has all that templating could spoil: braces, large numbers, long texts."""
+    chart = tmp_path / "backstay"
+    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("crd-bases"))
+    (chart / "crd-bases").mkdir()
+    schema = {"type": "object", "description": "A step's value, as in `${{ params.x }}`.\n\n" + "long words " * 80, "maxLength": 10485760}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.backstay.dev", "annotations": {"own": "kept"}},
+        "spec": {"group": "backstay.dev", "versions": [{"name": "v1alpha1", "schema": {"openAPIV3Schema": schema}}]},
+    }
+    (chart / "crd-bases" / "things.yaml").write_text(yaml.safe_dump(definition))
+    return chart
+
+
+def test_a_definition_is_installed_unchanged_and_kept_by_default(chart_with_a_definition: Path) -> None:
+    written = yaml.safe_load((chart_with_a_definition / "crd-bases" / "things.yaml").read_text())
+    definition = the(rendered(chart=chart_with_a_definition), "CustomResourceDefinition")
+    assert definition["spec"] == written["spec"]
+    assert definition["metadata"]["annotations"] == {"own": "kept", KEEP: "keep"}
+
+
+def test_definitions_can_be_left_out_or_made_to_leave(chart_with_a_definition: Path) -> None:
+    assert not of_kind(rendered({"crds": {"enabled": False}}, chart=chart_with_a_definition), "CustomResourceDefinition")
+    leaving = the(rendered({"crds": {"keep": False}}, chart=chart_with_a_definition), "CustomResourceDefinition")
+    assert KEEP not in leaving["metadata"]["annotations"]
+
+
+def test_a_file_that_is_no_definition_is_refused_with_its_name(chart_with_a_definition: Path) -> None:
+    (chart_with_a_definition / "crd-bases" / "broken.yaml").write_text("a: [")
+    result = run_helm("template", "x", chart_with_a_definition)
+    assert result.returncode != 0
+    assert "crd-bases/broken.yaml holds no CustomResourceDefinition; generate it again with `make crds`" in result.stderr
+
+
+def test_the_projects_own_definitions_are_in_the_chart_unchanged() -> None:
+    written = {path.name: yaml.safe_load(path.read_text()) for path in (CHART / "crd-bases").glob("*.yaml")}
+    made = {each["metadata"]["name"]: each["spec"] for each in of_kind(rendered(), "CustomResourceDefinition")}
+    assert {"workflows.backstay.dev", "workflowruns.backstay.dev"} <= set(made)
+    assert made == {each["metadata"]["name"]: each["spec"] for each in written.values()}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, ["in all namespaces", "logs deployment/backstay", "`helm uninstall` leaves the custom resource definitions"]),
+        ({"watchNamespaces": ["shop", "store"]}, ["in the namespaces shop, store", "namespace: shop", "kubectl --namespace shop get"]),
+        ({"crds": {"keep": False}}, ["WARNING: `helm uninstall` deletes every workflow and every run"]),
+        ({"crds": {"enabled": False}}, ["without them the operator cannot start"]),
+        ({"rbac": {"create": False}}, ["was given no rights (rbac.create is false)"]),
+    ],
+)
+def test_the_notes_say_what_to_do_next(values: Manifest, told: list[str]) -> None:
+    result = run_helm("install", "backstay", CHART, "--namespace", NAMESPACE, "--dry-run=client", values=values)
+    assert result.returncode == 0, result.stderr
+    notes = result.stdout.split("NOTES:", 1)[1]
+    assert [each for each in told if each not in notes] == []
+    example = notes.split("<<EOF\n", 1)[1].split("  EOF", 1)[0]
+    assert yaml.safe_load(example)["kind"] == "WorkflowRun"

@@ -1,0 +1,234 @@
+"""A real Kubernetes control plane in a few seconds: etcd, API server, controller manager and scheduler, without nodes.
+
+In tests:
+
+    with ControlPlane.start(tmp_path) as control_plane:
+        subprocess.run(["kubectl", "--kubeconfig", control_plane.kubeconfig, "get", "namespaces"])
+
+For people, with the state under .backstay/ of the checkout:
+
+    python -m tests.cluster.control_plane up
+    python -m tests.cluster.control_plane down
+"""
+
+import argparse
+import http.client
+import json
+import secrets
+import shutil
+import ssl
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+from tests.cluster import components
+from tests.cluster.build import BuildError, build
+from tests.cluster.certificates import make_certificates
+from tests.cluster.components import HOST, Layout
+from tests.cluster.processes import ProcessesLeft, end_child, end_others, free_ports, runs, spawn, tail
+from tests.support.cache import CacheBusy
+
+_READY_LIMIT_SECONDS = 60
+_REQUEST_LIMIT_SECONDS = 5
+_POLL_SECONDS = 0.05
+_STARTS = 3
+_PORT_TAKEN = "address already in use"
+_STATE = "state.json"
+_PEOPLE = Path(__file__).parents[2] / ".backstay" / "control-plane"
+
+
+class ControlPlaneError(RuntimeError):
+    """The control plane did not start or stop; the message ends with what its processes logged."""
+
+
+class ControlPlane:
+    """A running control plane. `kubeconfig` speaks as an administrator (group `system:masters`); RBAC holds for everybody else.
+
+    Attributes: `directory` holds its files and logs, `kubeconfig` is self-contained, `server` is its https URL, `token` the administrator's.
+    """
+
+    def __init__(self, layout: Layout, binary: Path, *, bound: bool) -> None:
+        """Prepare the files of a control plane that is not yet running: use `start`."""
+        self.directory = layout.directory
+        self.kubeconfig = layout.kubeconfig
+        self.server = layout.api_url
+        self.token = secrets.token_urlsafe(32)
+        self._layout = layout
+        self._binary = binary
+        self._bound = bound
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._trust = ssl.create_default_context(cafile=layout.certificates.authority)
+
+    @classmethod
+    def start(cls, directory: Path, *, api_arguments: Sequence[str] = (), bound: bool = True) -> Self:
+        """Start a fresh control plane with its state in `directory`, and return when it is ready, which takes a few seconds.
+
+        `api_arguments` are further flags for the API server. A `bound` control plane ends with the calling process, however that ends.
+        Raises BuildError when the binary cannot be had, ControlPlaneError with the tails of the logs when a component does not come up.
+        """
+        binary = build()
+        for attempt in range(1, _STARTS + 1):
+            control_plane = cls(_fresh_layout(directory), binary, bound=bound)
+            try:
+                control_plane._bring_up(api_arguments)
+                return control_plane
+            except BaseException as error:
+                control_plane.stop()
+                if not isinstance(error, ControlPlaneError) or _PORT_TAKEN not in str(error) or attempt == _STARTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def stop(self) -> None:
+        """Kill the processes and wait until they are gone; may be called again.
+
+        Killed rather than asked: an API server that is told to stop lingers for a minute when its etcd goes, and nothing here is worth keeping.
+        """
+        while self._processes:
+            name = next(reversed(self._processes))
+            end_child(self._processes[name])
+            del self._processes[name]
+        (self.directory / _STATE).unlink(missing_ok=True)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process id of each running component, by name."""
+        return {name: process.pid for name, process in self._processes.items()}
+
+    def log(self, component: str) -> Path:
+        """Return the log of `etcd`, `apiserver`, `controller-manager` or `scheduler`."""
+        return self.directory / f"{component}.log"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def _bring_up(self, api_arguments: Sequence[str]) -> None:
+        layout = self._layout
+        _write_private(layout.users, f'{self.token},backstay-test-admin,backstay-test-admin,"system:masters"\n')
+        _write_private(layout.kubeconfig, yaml.safe_dump(self._kubeconfig(), sort_keys=False))
+        self._run(components.etcd(layout))
+        self._run(components.apiserver(layout, api_arguments))
+        self._wait_for("the API server", lambda: self._answers(layout.api_port, "/readyz"))
+        self._run(components.controller_manager(layout))
+        self._run(components.scheduler(layout))
+        # No pod can be made before its namespace has a service account, which is the controller manager's work.
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self._wait_for("the controller manager", lambda: self._answers(layout.api_port, account))
+        self._wait_for("the scheduler", lambda: self._answers(layout.scheduler_port, "/healthz"))
+
+    def _run(self, arguments: list[str]) -> None:
+        name = arguments[0]
+        options = ["--while-stdin"] if self._bound else []
+        self._processes[name] = spawn([self._binary, *options, *arguments], self.log(name), bound=self._bound)
+        _write_private(self.directory / _STATE, json.dumps({"server": self.server, "pids": self.pids}, indent=2))
+
+    def _wait_for(self, what: str, is_ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _READY_LIMIT_SECONDS
+        while not is_ready():
+            for name, process in self._processes.items():
+                if process.poll() is not None:
+                    raise ControlPlaneError(f"{name} ended with code {process.returncode} while it started\n{self._tails([name])}")
+            if time.monotonic() > deadline:
+                raise ControlPlaneError(f"{what} is not ready after {_READY_LIMIT_SECONDS} s\n{self._tails(self._processes)}")
+            time.sleep(_POLL_SECONDS)
+
+    def _answers(self, port: int, path: str) -> bool:
+        connection = http.client.HTTPSConnection(HOST, port, timeout=_REQUEST_LIMIT_SECONDS, context=self._trust)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _tails(self, names: Sequence[str] | dict[str, subprocess.Popen[bytes]]) -> str:
+        return "\n".join(f"  the end of {self.log(name)}:\n{tail(self.log(name))}" for name in names)
+
+    def _kubeconfig(self) -> dict[str, object]:
+        authority = b64encode(self._layout.certificates.authority.read_bytes()).decode()
+        name = "backstay-test"
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": name, "cluster": {"server": self.server, "certificate-authority-data": authority}}],
+            "users": [{"name": name, "user": {"token": self.token}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+            "current-context": name,
+        }
+
+
+def _fresh_layout(directory: Path) -> Layout:
+    """Clear away what an earlier control plane left in `directory`, and nothing else, and choose new keys and ports."""
+    directory = directory.resolve()
+    keys = directory / "certs"
+    for old in (directory / "etcd", keys):
+        shutil.rmtree(old, ignore_errors=True)
+    keys.mkdir(parents=True)
+    etcd_port, api_port, scheduler_port = free_ports(3)
+    return Layout(directory, make_certificates(keys), etcd_port, api_port, scheduler_port)
+
+
+def _write_private(path: Path, content: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(content)
+
+
+def up(directory: Path) -> str:
+    """Start a control plane that outlives this process, unless one runs in `directory`; return how to use it."""
+    if running := _running(directory):
+        server = running["server"]
+        started = "is running already"
+    else:
+        down(directory)
+        server = ControlPlane.start(directory, bound=False).server
+        started = "is ready"
+    return f"the control plane {started} at {server}\nexport KUBECONFIG={directory.resolve() / 'kubeconfig'}"
+
+
+def down(directory: Path) -> str:
+    """End the control plane in `directory`, if there is one, and wait until its processes are gone."""
+    state = _state(directory)
+    if state is None:
+        return "no control plane is running"
+    end_others(state["pids"].values(), mark=str(directory.resolve()))
+    (directory / _STATE).unlink(missing_ok=True)
+    return "the control plane is gone"
+
+
+def _state(directory: Path) -> dict[str, Any] | None:
+    file = directory / _STATE
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def _running(directory: Path) -> dict[str, Any] | None:
+    """Return the state of the control plane in `directory` if all its components are alive."""
+    state = _state(directory)
+    mark = str(directory.resolve())
+    return state if state and len(state["pids"]) == 4 and all(runs(pid, mark) for pid in state["pids"].values()) else None
+
+
+def main() -> None:
+    """Run the command line: up or down."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.control_plane", description="A real control plane without nodes.")
+    parser.add_argument("command", choices=["up", "down"])
+    parser.add_argument(
+        "--directory", type=Path, default=_PEOPLE, help="where its state is (default: .backstay/control-plane of the checkout)"
+    )
+    asked = parser.parse_args()
+    try:
+        print({"up": up, "down": down}[asked.command](asked.directory))
+    except (BuildError, CacheBusy, ControlPlaneError, ProcessesLeft) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What the scenarios start from. The fixture `cluster` is what differs: tests/embedded and tests/e2e define it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support.api import Object
+from tests.support.cluster import EXAMPLES, Cluster, Place, documents
+from tests.support.shop import Books, Shop
+
+from backstay.names import idempotency_key
+
+ORDER = EXAMPLES / "order"
+
+
+@pytest.fixture
+def place(cluster: Cluster, request: pytest.FixtureRequest) -> Place:
+    """A namespace of its own, and an operator that runs."""
+    if not cluster.operator.is_running:
+        cluster.operator.start()
+    return cluster.place(request.node.name.removeprefix("test_"))
+
+
+@dataclass(frozen=True)
+class Market:
+    """A namespace with the order workflow of examples/order, and the shop that its steps work on."""
+
+    place: Place
+    shop: Shop
+    before: Books
+
+    @classmethod
+    def opened(cls, place: Place, folder: Path) -> "Market":
+        """Do what the example's README says: make a shop, tell the workflow where it is, apply the workflow."""
+        shop = Shop.opened(folder / "shop.db")
+        where = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"database": str(shop.database)}}
+        place.apply(where, ORDER / "workflow.yaml")
+        return cls(place, shop, shop.books())
+
+    def start(self, example: str, name: str = "") -> str:
+        """Apply one of the example's runs, perhaps under another name (and order number); return its name."""
+        (run,) = documents(ORDER / "runs" / f"{example}.yaml")
+        if name:
+            run["metadata"]["name"] = run["spec"]["parameters"]["orderId"] = name
+        self.place.apply(run)
+        return str(run["metadata"]["name"])
+
+    def assert_each_job_ran_once(self) -> None:
+        """Hold the shop's own record of who asked for what against the Jobs: as many requests under a key as there were attempts."""
+        jobs: Counter[str] = Counter()
+        for job in self.place.jobs():
+            labels, notes = job["metadata"]["labels"], job["metadata"]["annotations"]
+            jobs[idempotency_key(labels["backstay.dev/run"], notes["backstay.dev/path"])] += 1
+        assert self.shop.asked() == jobs
+
+
+@pytest.fixture
+def market(place: Place, tmp_path: Path) -> Market:
+    return Market.opened(place, tmp_path)
+
+
+def succeeded(run: Object) -> list[str]:
+    """Return the paths of the jobs that did their work going forward, in the order in which they were done."""
+    return [path for kind, path in _story(run) if kind == "StepSucceeded" and ":" not in path and _kind(run, path) == "job"]
+
+
+def undone(run: Object) -> list[str]:
+    """Return the paths of the steps that were undone, in that order."""
+    return [path for kind, path in _story(run) if kind == "StepCompensated"]
+
+
+def journal_kinds(run: Object) -> list[str]:
+    """Return what happened, in order, in single words."""
+    return [kind for kind, _ in _story(run)]
+
+
+def _story(run: Object) -> list[tuple[str, str]]:
+    return [(entry["kind"], entry.get("path", "")) for entry in run["status"]["journal"]["entries"]]
+
+
+def _kind(run: Object, path: str) -> str:
+    return next(step["kind"] for step in run["status"]["steps"] if step["path"] == path)

@@ -1,0 +1,89 @@
+"""The real control plane for tests marked `e2e`: a pytest plugin with the fixtures `real_control_plane` and `fresh_control_plane`.
+
+It is built before the first test, outside of any test's time limit. Where it cannot be had, the tests that want it are left out with the reason,
+and the summary says so, also for a session that did not select them; with `CI=true` that is a failure. Named in tests/conftest.py by
+`pytest_plugins = ["tests.support.control_plane_fixture"]`.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import pytest
+from tests.cluster.build import BuildError, GoMissing, build, can_be_had
+from tests.cluster.control_plane import ControlPlane
+from tests.support.cache import CacheBusy
+
+_LEFT_OUT = pytest.StashKey[int]()
+_CANNOT = pytest.StashKey[BuildError | CacheBusy]()
+_FIXTURES = {"real_control_plane", "fresh_control_plane"}
+
+
+@pytest.fixture(scope="session")
+def real_control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A running control plane without nodes, shared by the session: make namespaces of your own in it."""
+    yield from _started(request, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def fresh_control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane for one module of tests, which may change what belongs to the whole cluster."""
+    yield from _started(request, tmp_path_factory)
+
+
+def _started(request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    if error := request.config.stash.get(_CANNOT, None):
+        _leave_out(error)
+    with ControlPlane.start(folders.mktemp("control-plane")) as control_plane:
+        yield control_plane
+
+
+def _leave_out(error: BuildError | CacheBusy) -> None:
+    if isinstance(error, GoMissing) and not in_ci():
+        pytest.skip(f"left out, as the real control plane cannot be built: {error}")
+    pytest.fail(f"the real control plane cannot be built: {error}", pytrace=False)
+
+
+def in_ci() -> bool:
+    """Tell whether this is a continuous-integration run, where nothing may be left out silently."""
+    return os.environ.get("CI", "").lower() in ("1", "true")
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count the tests on the real control plane that the session was asked not to run."""
+    for item in items:
+        if item.get_closest_marker("e2e"):
+            item.config.stash[_LEFT_OUT] = item.config.stash.get(_LEFT_OUT, 0) + 1
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the control plane now if a test will want it: minutes the first time, and its progress is shown."""
+    if session.config.option.collectonly or not any(_FIXTURES & set(getattr(item, "fixturenames", ())) for item in session.items):
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    try:
+        with capture.global_and_fixture_disabled():
+            build()
+    except (BuildError, CacheBusy) as error:
+        session.config.stash[_CANNOT] = error
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a CI session that had to leave out the tests on the real control plane because nothing could build it."""
+    if session.config.stash.get(_LEFT_OUT, 0) and not can_be_had() and in_ci() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which part of the proof this session left out."""
+    count = config.stash.get(_LEFT_OUT, 0)
+    if not count:
+        return
+    if can_be_had():
+        terminalreporter.line(f"left out: {count} tests on the real control plane; `make e2e` runs them")
+        return
+    verdict = "with CI=true that is a failure; " if in_ci() else ""
+    terminalreporter.line(
+        f"left out: {count} tests on the real control plane, which is built with Go, and there is none; "
+        f"{verdict}install Go 1.26 or newer, then `make e2e` runs them",
+        yellow=True,
+    )
