@@ -89,7 +89,7 @@ class FakeApi:
             answer = copy.deepcopy(made)
             if resource is JOBS:
                 self.created.append(meta["name"])
-                self._run(made)
+                self.finish(made)
             return answer
 
         return await self._write("create", resource, do)
@@ -194,7 +194,7 @@ class FakeApi:
         if one["metadata"].get("deletionTimestamp") and not one["metadata"].get("finalizers"):
             self.remove(plural, one)
 
-    def _run(self, job: Object) -> None:
+    def finish(self, job: Object) -> None:
         """Run a Job's pod: it ends at once, unless the outcome is that it does not."""
         outcome = self.outcome(job)
         if outcome is None:
