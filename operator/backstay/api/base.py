@@ -14,6 +14,7 @@ DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 DURATION_MAX_LENGTH = 32
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+ERROR_TYPE_PATTERN = r"^([A-Za-z][A-Za-z0-9._-]*|\*)$"
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = timedelta(days=3650)
@@ -72,7 +73,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN, min_length=1, max_length=63)]
 """A name that expressions can use without brackets: parameters, variables, what an error is caught as."""
 
-ErrorType = Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9._-]*|\*)$", min_length=1, max_length=63)]
+ErrorType = Annotated[str, Field(pattern=ERROR_TYPE_PATTERN, min_length=1, max_length=63)]
 
 ANY_JSON: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 Json = Annotated[Any, WithJsonSchema(ANY_JSON)]

@@ -14,6 +14,8 @@ from backstay.api.policies import Catch, Retry
 from backstay.expressions.words import quoted
 
 MAX_STEPS = 5000
+PERCENTAGE = "([1-9][0-9]?|100)%"
+ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 ACTION: dict[str, Any] = {"x-backstay-action": True}
 
 
@@ -42,7 +44,7 @@ class EnvVar(Model):
     """An environment variable of the container."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=253, description="Name of the variable. Names that begin with BACKSTAY_ are ours."
+        pattern=ENV_NAME_PATTERN, max_length=253, description="Name of the variable. Names that begin with BACKSTAY_ are ours."
     )
     value: Text | None = Field(default=None, description="Its value; may hold expressions in ${ }.")
     value_from: EnvSource | None = Field(default=None, description="Take the value from a Secret or ConfigMap.")
@@ -160,7 +162,7 @@ class Parallel(Model):
     join: int | str = Field(
         default="All",
         description='How many branches must succeed: All, Any, a number, or a percentage such as "50%".',
-        json_schema_extra={"x-kubernetes-int-or-string": True},
+        json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": f"^(All|Any|{PERCENTAGE})$"},
     )
     cancel_rest: bool = Field(
         default=True, description="Stop the other branches once enough have succeeded; false lets them run to their end first."
@@ -182,11 +184,11 @@ class Parallel(Model):
         if self.join == "Any":
             return 1
         if isinstance(self.join, str):
-            if not re.fullmatch(r"([1-9][0-9]?|100)%", self.join):
+            if not re.fullmatch(PERCENTAGE, self.join):
                 raise ValueError(f'{quoted(self.join)} is no join; write All, Any, a number of branches, or a percentage such as "50%"')
             return -(-count * int(self.join[:-1]) // 100)
         if isinstance(self.join, bool) or not 1 <= self.join <= count:
-            raise ValueError(f"join {self.join} can never be met: there are {count} branches; write a number from 1 to {count}")
+            raise ValueError(f"join {self.join} can never be met with {count} branch{'es' * (count > 1)}; write a number from 1 to {count}")
         return self.join
 
 

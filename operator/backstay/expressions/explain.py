@@ -56,7 +56,9 @@ def compilation(source: str, variables: Collection[str], error: str) -> str:
     if not found:
         return error.removesuffix(" [INVALID_ARGUMENT]").removeprefix("INVALID_ARGUMENT: ")
     index = _index(source, int(found[1]), int(found[2]))
-    return f"position {index + 1}: {_compiler_says(found[3].removesuffix(' [INVALID_ARGUMENT]'), source, index, variables)}"
+    if unknown := re.match(r"undeclared reference to '(.+?)'", found[3]):
+        return _unknown_name(unknown[1], source, index, variables)
+    return f"position {index + 1}: {_compiler_says(found[3].removesuffix(' [INVALID_ARGUMENT]'), source, index)}"
 
 
 def _index(source: str, line: int, column: int) -> int:
@@ -64,9 +66,7 @@ def _index(source: str, line: int, column: int) -> int:
     return min(sum(map(len, before)) + max(column - 1, 0), len(source))
 
 
-def _compiler_says(text: str, source: str, index: int, variables: Collection[str]) -> str:
-    if found := re.match(r"undeclared reference to '(.+?)'", text):
-        return _unknown_name(found[1], source, index, variables)
+def _compiler_says(text: str, source: str, index: int) -> str:
     if found := re.match(r"found no matching overload for '(.+?)' applied to '\((.*)\)'", text):
         return _no_overload(found[1], found[2])
     if "token recognition error" in text:
@@ -81,22 +81,24 @@ def _compiler_says(text: str, source: str, index: int, variables: Collection[str
 
 
 def _unknown_name(name: str, source: str, index: int, variables: Collection[str]) -> str:
-    if mend := _dashed(source, index):
-        return mend
+    """Speak of a name that is not declared; the compiler points to the end of `a.b.c`, or to the parenthesis of a function."""
     first = name.split(".")[0]
-    if name in _WORDS:
-        return f'"{name}" is unknown; write {_WORDS[name]}'
+    if dashed := _dashed(first, source):
+        return dashed
     if source[index : index + 1] == "(":
-        return f'there is no function "{name}"{suggestion(name, FUNCTIONS)}'
-    return f'there is no "{first}" here; {there_are(variables)}{suggestion(first, variables)}'
+        return f'position {index + 1}: there is no function "{name}"{suggestion(name, FUNCTIONS)}'
+    position = max(source.rfind(first, 0, index + len(first)), 0) + 1
+    if name in _WORDS:
+        return f'position {position}: "{name}" is unknown; write {_WORDS[name]}'
+    return f'position {position}: there is no "{first}" here; {there_are(variables)}{suggestion(first, variables)}'
 
 
-def _dashed(source: str, index: int) -> str:
+def _dashed(name: str, source: str) -> str:
     """Recognise `steps.card-check.outputs`, which CEL reads as `steps.card` minus `check.outputs`."""
     for found in re.finditer(r"\b((?:[A-Za-z_]\w*\.)+)([A-Za-z_]\w*(?:-\w+)+)", source, re.ASCII):
-        if found.start() <= index <= found.end():
+        if name in found[2].split("-")[1:]:
             path = f'{found[1].rstrip(".")}["{found[2]}"]'
-            return f'"{found[2]}" is read as a subtraction because of its dash; write {path}'
+            return f'position {found.start(2) + 1}: "{found[2]}" is read as a subtraction because of its dash; write {path}'
     return ""
 
 

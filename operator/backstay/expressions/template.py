@@ -8,6 +8,7 @@ from backstay.errors import EvaluationError, InvalidExpression
 from backstay.expressions.cel import Program, compile_expression
 from backstay.expressions.format import MAX_DEPTH, Json, to_text
 from backstay.expressions.limits import check_size
+from backstay.expressions.words import field_path
 
 Render = Callable[[Mapping[str, Any]], Json]
 _QUOTES = ('"""', "'''", '"', "'")
@@ -78,7 +79,7 @@ def _compile(value: Json, path: str, variables: frozenset[str], found: list[tupl
         return None
     _check_depth(depth, path)
     if isinstance(value, Mapping):
-        fields = {key: _compile(item, _field(path, key), variables, found, depth + 1) for key, item in value.items()}
+        fields = {key: _compile(item, field_path(path, str(key)), variables, found, depth + 1) for key, item in value.items()}
         if any(fields.values()):
             return lambda data: {key: value[key] if render is None else render(data) for key, render in fields.items()}
         return None
@@ -94,15 +95,11 @@ def _strings(value: Json, path: str, depth: int) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         _check_depth(depth, path)
         for key, item in value.items():
-            yield from _strings(item, _field(path, key), depth + 1)
+            yield from _strings(item, field_path(path, str(key)), depth + 1)
     elif isinstance(value, (list, tuple)):
         _check_depth(depth, path)
         for index, item in enumerate(value):
             yield from _strings(item, f"{path}[{index}]", depth + 1)
-
-
-def _field(path: str, key: object) -> str:
-    return f"{path}.{key}" if path else str(key)
 
 
 def _check_depth(depth: int, path: str) -> None:

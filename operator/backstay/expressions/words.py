@@ -39,6 +39,13 @@ def path_of(chain: Iterable[str]) -> str:
     return first + "".join(f".{name}" if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) else f'["{name}"]' for name in rest)
 
 
+def field_path(path: str, name: str) -> str:
+    """Return the path of a field below `path`, as it reads in YAML: `steps[0].job`, `nodeSelector["a.b/c"]`."""
+    if not re.fullmatch(r"[A-Za-z0-9_$-]+", name):
+        return f"{path}[{quoted(name)}]"
+    return f"{path}.{name}" if path else name
+
+
 def quoted(value: Any) -> str:
     """Return a value as it stands in a message: text in double quotes, anything else as JSON, neither longer than 60 characters."""
     if isinstance(value, str):

@@ -6,6 +6,7 @@ refused with 401 did not happen: it is repeated once, after logging in anew. Bod
 
 import asyncio
 import logging
+import os
 import socket
 import time
 import urllib.parse
@@ -117,9 +118,10 @@ class Transport:
             await self._log_in(self._access)
         access = self._access
         response = await self._exchange(request, limits)
-        if response.status == 401 and await self._log_in(access):
-            await response.read()
-            response = await self._exchange(request, limits)
+        if response.status == 401:
+            await response.read()  # to its end, so that the connection is free while we log in
+            if await self._log_in(access):
+                response = await self._exchange(request, limits)
         if response.status >= 300:
             raise answers.error_of(response.status, response.headers, await response.read(), str(request))
         return response
@@ -204,8 +206,7 @@ class _Faults:
             limit = "in time" if self._limit_seconds is None else f"within {self._limit_seconds:g} s"
             raise answers.unreachable("Timeout", f"{self._request}: no whole answer came {limit}") from error
         if isinstance(error, (aiohttp.ClientError, OSError)):
-            words = str(error) or type(error).__name__
-            raise answers.unreachable("ConnectionFailed", f"{self._request}: {words}") from error
+            raise answers.unreachable("ConnectionFailed", f"{self._request}: {_words(error)}") from error
 
 
 class _Call(_Faults):
@@ -224,6 +225,17 @@ class _Call(_Faults):
             self.status = error.status
         self._calls(self._request.verb, self._request.resource, self.status, time.perf_counter() - self._started)
         super().__exit__(kind, error, trace)
+
+
+def _words(error: Exception) -> str:
+    """Return what a connection failed of; the library's own words hold the address of a Python object."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"the certificate of {error.host}:{error.port} is not trusted: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        words = os.strerror(cause.errno) if cause.errno is not None and cause.errno > 0 else cause.strerror or cause
+        return f"cannot connect to {error.host}:{error.port}: {words}"
+    return str(error) or type(error).__name__
 
 
 def _probe(response: aiohttp.ClientResponse) -> None:

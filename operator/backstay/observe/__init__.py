@@ -1,1 +1,1 @@
-
+"""What others see of the operator: metrics, Kubernetes Events, logs."""

@@ -178,7 +178,9 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     async with TinyApi() as api:
         client = api.client()
     async with client:
-        with pytest.raises(errors.Unavailable, match="GET /api/v1/namespaces/shop/pods/a"):
+        with pytest.raises(
+            errors.Unavailable, match=r"GET /api/v1/namespaces/shop/pods/a: cannot connect to 127\.0\.0\.1:\d+: .*[Cc]onnect"
+        ):
             await client.get(PODS, "shop", "a")
 
 

@@ -155,5 +155,5 @@ def _models(base: type[BaseModel]) -> dict[str, type[BaseModel]]:
 class _Dumper(yaml.SafeDumper):
     """Writes lists indented no further than their key, and never uses anchors."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, _data: Any) -> bool:
         return True

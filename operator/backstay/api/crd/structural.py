@@ -7,6 +7,7 @@ objects: a manifest stays as its author wrote it.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 from typing import Any, Final
@@ -14,8 +15,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from backstay.api.base import Model, format_duration
-from backstay.api.crd.rules import alternatives_of, rules_of
+from backstay.api.base import ANY_JSON, Model, format_duration
+from backstay.api.crd.rules import rules_of
 
 Schema = dict[str, Any]
 
@@ -26,8 +27,28 @@ _KEPT: Final = (
 _KEYED_BY_NAME: Final = frozenset({"Step", "Branch", "Parameter", "Output", "EnvVar"})
 """Models in lists in which each name stands once: Kubernetes refuses a second one, and merges by name."""
 _STEP: Final = "Step"
-_ASIDE: Final = frozenset({"Catch", "Compensate"})
-"""Steps in these count as one level deeper: every typed list of steps in a step makes the schema of that level larger by as much again."""
+_UNDO: Final = "Compensate"
+_ASIDE: Final = frozenset({"Catch", _UNDO})
+_CHECKED_LATER: Final = "It is checked by the operator and by backstay lint; a schema cannot nest without end."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the schema the writer is."""
+
+    levels: int
+    """How many lists of steps further in are to be typed."""
+    entered: int = 0
+    """How many lists of steps are around."""
+    is_costly: bool = False
+    """Whether so many of it may be there that rules in CEL would exceed the API server's budget."""
+
+    def inside_steps(self) -> "Place":
+        return Place(self.levels - 1, self.entered + 1, self.is_costly or self.entered > 0)
+
+    def aside(self) -> "Place":
+        """Steps in a handler or a compensation count as one level deeper: every typed list makes the schema of a step larger by as much again."""
+        return replace(self, levels=max(self.levels - 1, 0))
 
 
 def structural(model: type[Model], step_levels: int, models: Mapping[str, type[BaseModel]]) -> Schema:
@@ -36,7 +57,7 @@ def structural(model: type[Model], step_levels: int, models: Mapping[str, type[B
     `models` holds every model by its name, for rules and defaults.
     """
     written = model.model_json_schema(by_alias=True)
-    return _Writer(written.get("$defs", {}), models).object(model.__name__, written, step_levels, "", is_listed=False)
+    return _Writer(written.get("$defs", {}), models).object(model.__name__, written, Place(step_levels), "")
 
 
 class _Writer:
@@ -46,28 +67,28 @@ class _Writer:
         self._definitions = definitions
         self._models = models
 
-    def object(self, name: str, schema: Schema, levels: int, description: str, *, is_listed: bool) -> Schema:
-        """Return the schema of a model; `is_listed` says that it stands where rules in CEL would cost the API server too much."""
-        levels = max(levels - 1, 0) if name in _ASIDE else levels
+    def object(self, name: str, schema: Schema, place: Place, description: str) -> Schema:
+        """Return the schema of a model."""
+        place = place.aside() if name in _ASIDE else place
+        if name == _UNDO and place.entered > 1:
+            return {"description": f"{description} {_CHECKED_LATER}", "type": "object", "x-kubernetes-preserve-unknown-fields": True}
         fields = {field.alias or key: field for key, field in self._models[name].model_fields.items()}
         found: Schema = {"description": description or schema.get("description", ""), "type": "object"}
         if "required" in schema:
             found["required"] = schema["required"]
         found["properties"] = {
-            key: self.value(below, levels, _told(below, fields[key]), is_listed=is_listed)
-            for key, below in schema.get("properties", {}).items()
+            key: self.value(below, place, _told(below, fields[key])) for key, below in schema.get("properties", {}).items()
         }
-        found |= alternatives_of(self._models[name]) if is_listed else rules_of(self._models[name])
-        return found
+        return found if place.is_costly else found | rules_of(self._models[name])
 
-    def value(self, schema: Schema, levels: int, description: str, *, is_listed: bool) -> Schema:
+    def value(self, schema: Schema, place: Place, description: str) -> Schema:
         """Return the schema of any value."""
         schema = _without_null(schema)
         if reference := schema.get("$ref"):
             name = reference.rpartition("/")[2]
             below = self._definitions[name]
             if "properties" in below:
-                return self.object(name, below, levels, description, is_listed=is_listed)
+                return self.object(name, below, place, description)
             schema = below | {key: value for key, value in schema.items() if key != "$ref"}
         found: Schema = {"description": description} if description else {}
         found |= {key: schema[key] for key in _KEPT if key in schema}
@@ -76,25 +97,29 @@ class _Writer:
         if _is_integer_or_text(schema):
             found["x-kubernetes-int-or-string"] = True
         if "items" in schema:
-            found |= self._list(schema["items"], levels, is_listed=is_listed)
+            found |= self._list(schema["items"], place)
         if isinstance(values := schema.get("additionalProperties"), dict):
-            found["additionalProperties"] = self.value(values, levels, "", is_listed=True)
+            found |= self._map(values, place)
         return found
 
-    def _list(self, items: Schema, levels: int, *, is_listed: bool) -> Schema:
+    def _map(self, values: Schema, place: Place) -> Schema:
+        """Rules in CEL cannot see a map of values of any kind, not even with has(): it is written as an object of which nothing is known."""
+        below = self.value(values, place, "")
+        return below if below == ANY_JSON else {"additionalProperties": below}
+
+    def _list(self, items: Schema, place: Place) -> Schema:
         name = items.get("$ref", "").rpartition("/")[2]
         keys: Schema = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]} if name in _KEYED_BY_NAME else {}
         if name != _STEP:
-            return keys | {"items": self.value(items, levels, "", is_listed=is_listed or name in ("EnvVar",))}
-        if not levels:
+            return keys | {"items": self.value(items, place, "")}
+        if not place.levels:
             return keys | {"items": self._untyped_step()}
-        step = self.object(name, self._definitions[name], levels - 1, "", is_listed=is_listed)
-        return keys | {"items": step}
+        return keys | {"items": self.object(name, self._definitions[name], place.inside_steps(), "")}
 
     def _untyped_step(self) -> Schema:
         name = self._definitions[_STEP]["properties"]["name"]
         return {
-            "description": "A step like those further out. It is checked by the operator and by backstay lint; a schema cannot nest without end.",
+            "description": f"A step like those further out. {_CHECKED_LATER}",
             "type": "object",
             "required": ["name"],
             "properties": {"name": {key: name[key] for key in ("description", *_KEPT) if key in name}},
@@ -107,7 +132,8 @@ def _without_null(schema: Schema) -> Schema:
     alternatives = [item for item in schema.get("anyOf", ()) if item != {"type": "null"}]
     if len(alternatives) != 1:
         return schema
-    return alternatives[0] | {key: value for key, value in schema.items() if key not in ("anyOf", "title", "default")}
+    only: Schema = alternatives[0]
+    return only | {key: value for key, value in schema.items() if key not in ("anyOf", "title", "default")}
 
 
 def _is_integer_or_text(schema: Schema) -> bool:

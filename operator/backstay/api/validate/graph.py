@@ -95,10 +95,10 @@ def never_goes_on(step: Step) -> str:
     if step.parallel is not None:
         found = next(filter(None, lists), "") if step.parallel.join == "All" else ""
     elif step.switch is not None:
-        found = lists[0] if step.switch.default is not None and all(lists) else ""
+        found = " or ".join(sorted(set(lists))) if step.switch.default is not None and all(lists) else ""
     else:
         found = next(filter(None, lists), "")
-    return "" if found == "fails" and step.catch else found
+    return "" if "fails" in found and step.catch else found
 
 
 def _list_leaves(steps: tuple[Step, ...]) -> str:

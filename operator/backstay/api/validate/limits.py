@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from backstay.errors import Problem
 from backstay.expressions.format import size_bytes
-from backstay.expressions.words import quoted
+from backstay.expressions.words import field_path, quoted
 
 MAX_SPEC_BYTES: Final = 400 * 1024
 """A revision, the status and the object itself must each fit into one object of the API server, which takes 1.5 MB."""
@@ -23,7 +23,7 @@ MAX_DEPTH: Final = 190
 def check_json(value: Any, path: str, limit_bytes: int) -> list[Problem]:
     """Return what keeps a value from being taken as JSON at all: its size, its depth, or things that JSON does not have."""
     if size_bytes(value, limit_bytes) > limit_bytes:
-        return [Problem(path, f"is longer than {limit_bytes:,} bytes as JSON; pass large data by reference, or divide it")]
+        return [Problem(path, f"{_subject(path)}is longer than {limit_bytes:,} bytes as JSON; pass large data by reference, or divide it")]
     return list(_unjson(value, path))
 
 
@@ -32,15 +32,22 @@ def _unjson(value: Any, path: str) -> Iterator[Problem]:
     while waiting:
         item, place, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            yield Problem(path, f"nests more than {MAX_DEPTH} levels deep; make it flatter, or start a run of its own for a part of it")
+            yield Problem(
+                path,
+                f"{_subject(path)}nests more than {MAX_DEPTH} levels deep; make it flatter, or start a run of its own for a part of it",
+            )
             return
         if isinstance(item, Mapping):
             yield from (Problem(place, _key_message(key)) for key in item if not isinstance(key, str))
-            waiting.extend((below, field(place, str(key)), depth + 1) for key, below in reversed(list(item.items())))
+            waiting.extend((below, field_path(place, str(key)), depth + 1) for key, below in reversed(list(item.items())))
         elif isinstance(item, (list, tuple)):
             waiting.extend((below, f"{place}[{index}]", depth + 1) for index, below in reversed(list(enumerate(item))))
         elif message := _scalar_message(item):
             yield Problem(place, message)
+
+
+def _subject(path: str) -> str:
+    return "" if path else "the spec "
 
 
 def _scalar_message(item: Any) -> str:
@@ -64,10 +71,3 @@ def _key_message(key: Any) -> str:
         words = "on, yes or true" if key else "off, no or false"
         return f"the field name {str(key).lower()} is read as true or false and must be text; write {words} in quotes"
     return f"the field name {json.dumps(key, default=str)} must be text; write it in quotes"
-
-
-def field(path: str, name: str) -> str:
-    """Return the path of a field below `path`, as it reads in YAML: `steps[0].job`, `set["a b"]`."""
-    if not name or not name.replace("-", "").replace("_", "").isalnum():
-        return f"{path}[{quoted(name)}]"
-    return f"{path}.{name}" if path else name

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backstay.api.validate.limits import MAX_PARAMETERS_BYTES, check_json, field
+from backstay.api.validate.limits import MAX_PARAMETERS_BYTES, check_json
 from backstay.api.validate.schemas import InvalidSchema, compile_schema
 from backstay.api.workflow import Parameter, WorkflowSpec
 from backstay.errors import Problem
-from backstay.expressions.words import described, quoted, suggestion, there_are
+from backstay.expressions.words import described, field_path, quoted, suggestion, there_are
 
 
 def check_parameters(spec: WorkflowSpec, given: Any) -> tuple[dict[str, Any], list[Problem]]:
@@ -47,7 +47,7 @@ def _missing(known: Mapping[str, Parameter], given: Mapping[str, Any]) -> Iterat
 
 def _mistakes(known: Mapping[str, Parameter], given: Mapping[str, Any]) -> Iterator[Problem]:
     for name, value in given.items():
-        path = field("parameters", name)
+        path = field_path("parameters", name)
         if name not in known:
             there = there_are(known) if known else "it has none"
             yield Problem(path, f"the workflow has no parameter {quoted(name)}; {there}{suggestion(name, known)}")

@@ -8,13 +8,14 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from backstay.api.base import IDENTIFIER_PATTERN, NAME_PATTERN, Model
+from backstay.api.base import ERROR_TYPE_PATTERN, IDENTIFIER_PATTERN, NAME_PATTERN, Model
 from backstay.api.run import WorkflowRunSpec
+from backstay.api.steps import ENV_NAME_PATTERN
 from backstay.api.validate.fields import fields_of, model_at, owner_of
-from backstay.api.validate.limits import MAX_PARAMETERS_BYTES, MAX_SPEC_BYTES, check_json, field
+from backstay.api.validate.limits import MAX_PARAMETERS_BYTES, MAX_SPEC_BYTES, check_json
 from backstay.api.workflow import WorkflowSpec
 from backstay.errors import InvalidDefinition, Problem
-from backstay.expressions.words import described, quoted, suggestion, there_are
+from backstay.expressions.words import described, field_path, quoted, suggestion, there_are
 
 Spec = TypeVar("Spec", bound=Model)
 Location = tuple[str | int, ...]
@@ -66,7 +67,7 @@ def path_of(location: Location) -> str:
     """Write a location as a path in YAML: ("steps", 0, "job") is `steps[0].job`."""
     path = ""
     for part in location:
-        path = f"{path}[{part}]" if isinstance(part, int) else field(path, part)
+        path = f"{path}[{part}]" if isinstance(part, int) else field_path(path, part)
     return path
 
 
@@ -107,6 +108,8 @@ _WANTED: Final = {
 }
 
 _PATTERNS: Final = {
+    ERROR_TYPE_PATTERN: "is no error type; write letters, digits, dots, dashes and underscores, as in CardDeclined",
+    ENV_NAME_PATTERN: "is no name of a variable; write letters, digits, dots, dashes and underscores, as in SHOP_DB",
     NAME_PATTERN: "is no name; write lower-case letters, digits and dashes, as in card-check",
     IDENTIFIER_PATTERN: "is no name that expressions can use; write letters, digits and underscores, as in orderId",
 }
@@ -169,7 +172,9 @@ def _too_long(path: str, value: Any, context: Mapping[str, Any]) -> Problem | No
 
 def _too_short(path: str, value: Any, _context: Mapping[str, Any]) -> Problem | None:
     """A list counts as too short, for pydantic, when its items are wrong: those are told already."""
-    return Problem(path, "is empty; put at least one thing in, or leave the field out") if not value else None
+    if value:
+        return None
+    return Problem(path, "is empty; write something" if isinstance(value, str) else "is empty; it needs at least one item")
 
 
 _LENGTHS: Final = {

@@ -52,7 +52,7 @@ class World:
                 return _named(rest, RUN_FIELDS, "run", "field")
             case ("vars", *rest):
                 mistake = _named(rest, self.variables, "vars", "variable")
-                return mistake and f"{mistake}; a set step must give it a value"
+                return mistake if not mistake or mistake.endswith("?") else f"{mistake}; give it a value in a set step"
             case ("steps", name, *rest):
                 return self._step_mistake(name, rest, levels)
         return ""

@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import jsonschema_rs
 
-from backstay.api.validate.limits import field
 from backstay.errors import Problem
-from backstay.expressions.words import quoted, shortened, suggestion
+from backstay.expressions.words import field_path, quoted, shortened, suggestion
 
 MAX_SUBSCHEMAS: Final = 1000
 """With every `$ref` written out."""
@@ -27,6 +26,11 @@ _SHOWN_MISTAKES: Final = 10
 _CACHED: Final = 1024
 
 TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
+FORMATS: Final = tuple(
+    """date date-time time duration email idn-email hostname idn-hostname ipv4 ipv6 uri uri-reference uri-template iri iri-reference uuid
+    json-pointer relative-json-pointer regex""".split()  # noqa: SIM905
+)
+_FORMATS_KNOWN: Final = "there are date, date-time, duration, email, hostname, ipv4, ipv6, uri, uuid and others of JSON Schema"
 _REFUSED: Final = ("$dynamicRef", "$recursiveRef", "$id", "$anchor", "$dynamicAnchor")
 _SCHEMA_VALUED: Final = frozenset(
     """additionalItems additionalProperties contains contentSchema else if items not propertyNames then
@@ -96,6 +100,10 @@ def _invalid(error: Exception, schema: Any) -> InvalidSchema:
     if last == "type" or (len(location) > 1 and location[-2] == "type"):
         known = f"; there are: {', '.join(TYPES)}{suggestion(str(value), TYPES)}"
         return InvalidSchema(_place("", location), f"{quoted(value)} is no type of JSON Schema{known}")
+    if last == "format":
+        return InvalidSchema(
+            _place("", location), f"{quoted(value)} is no format that is known here; {_FORMATS_KNOWN}{suggestion(str(value), FORMATS)}"
+        )
     if '"regex"' in message:
         return InvalidSchema(
             _place("", location),
@@ -122,7 +130,7 @@ class _Expansion:
         for name in _DEFINITIONS:
             definitions = self._root.get(name, {}) if isinstance(self._root, Mapping) else {}
             for key, below in definitions.items() if isinstance(definitions, Mapping) else ():
-                self._subschema(below, field(name, key))
+                self._subschema(below, field_path(name, key))
         return total
 
     def _subschema(self, schema: Any, path: str) -> int:
@@ -136,7 +144,7 @@ class _Expansion:
         self._depth += 1
         total = 1 + sum(self._subschema(below, place) for below, place in _below(schema, path))
         if isinstance(reference := schema.get("$ref"), str):
-            total += self._referred(reference, field(path, "$ref"))
+            total += self._referred(reference, field_path(path, "$ref"))
         self._depth -= 1
         if total > MAX_SUBSCHEMAS:
             raise InvalidSchema(path, f"the schema has more than {MAX_SUBSCHEMAS:,} parts with every $ref written out; make it simpler")
@@ -151,16 +159,16 @@ class _Expansion:
         if reference in self._open:
             raise InvalidSchema(path, f"{quoted(reference)} goes round in a circle; write out as many levels as are needed")
         self._open.append(reference)
-        self._counts[reference] = self._subschema(_pointed(self._root, reference, path), reference)
+        self._counts[reference] = self._subschema(_pointed(self._root, reference, path), reference[2:].replace("/", "."))
         self._open.pop()
         return self._counts[reference]
 
 
 def _below(schema: Mapping[str, Any], path: str) -> Iterator[tuple[Any, str]]:
     for name, value in schema.items():
-        place = field(path, name)
+        place = field_path(path, name)
         if name in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):
-            yield from ((below, field(place, str(key))) for key, below in value.items())
+            yield from ((below, field_path(place, str(key))) for key, below in value.items())
         elif name in _LISTS_OF_SCHEMAS and isinstance(value, list):
             yield from ((below, f"{place}[{index}]") for index, below in enumerate(value))
         elif name in _SCHEMA_VALUED:
@@ -236,5 +244,5 @@ def _value_at(value: Any, location: Any) -> Any:
 
 def _place(path: str, location: Any) -> str:
     for part in location:
-        path = f"{path}[{part}]" if isinstance(part, int) else field(path, str(part))
+        path = f"{path}[{part}]" if isinstance(part, int) else field_path(path, str(part))
     return path

@@ -1,0 +1,47 @@
+"""What the engine writes has a place in the schema: the API server drops fields that it does not know."""
+
+from dataclasses import fields
+
+import pytest
+from backstay.api.base import Model
+from backstay.api.run import JournalEntry, StepStatus, WorkflowRunStatus
+from backstay.api.workflow import RevisionRef
+from backstay.engine.model import Entry, RunRecord, StepRecord
+from pydantic.alias_generators import to_camel
+from tests.support.world import World
+
+ELSEWHERE = {"revision_name", "revision_number"}
+
+
+@pytest.mark.parametrize(("record", "model"), [(RunRecord, WorkflowRunStatus), (StepRecord, StepStatus), (Entry, JournalEntry)])
+def test_every_field_of_a_record_has_a_place_in_the_schema(record: type, model: type[Model]) -> None:
+    known = {field.alias or to_camel(name) for name, field in model.model_fields.items()}
+    assert {to_camel(field.name) for field in fields(record) if field.name not in ELSEWHERE} <= known
+    assert set(RevisionRef.model_fields) == {"name", "number"}
+
+
+def test_every_status_that_is_written_satisfies_the_schema() -> None:
+    world = World(
+        """
+steps:
+- {name: a, job: {image: i}, timeout: 1h, compensate: {job: {image: i}}, retry: {maxAttempts: 2, interval: 1s}}
+- {name: w, wait: {duration: 1m}}
+- {name: s, switch: {cases: [{when: "${ true }", steps: [{name: x, set: {v: [1, null]}}]}]}}
+- {name: f, job: {image: i}, catch: [{errors: [Other], steps: [{name: x, set: {v: 1}}]}]}
+"""
+    )
+    moves = [
+        lambda: world.fail("a"),
+        lambda: world.pass_time("2s"),
+        lambda: world.wants(suspend=True),
+        lambda: world.succeed("a", {"x": 1}),
+        lambda: world.wants(suspend=False),
+        lambda: world.pass_time("1m"),
+        lambda: world.fail("f"),
+        lambda: world.succeed("a:compensate"),
+    ]
+    for move in moves:
+        WorkflowRunStatus.model_validate(world.status)
+        move()
+    WorkflowRunStatus.model_validate(world.status)
+    assert world.phase == "Failed"
