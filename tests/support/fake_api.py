@@ -107,7 +107,7 @@ class FakeApi:
     ) -> Object:
         def do() -> Object:
             old = self._found(resource.plural, namespace or "", name)
-            new: Object = jsonpatch.apply_patch(old, list(body)) if kind == "json" else _merged(old, dict(body))  # type: ignore[call-overload]
+            new = _patched(old, body) if kind == "json" else _merged(old, dict(body))  # type: ignore[call-overload]
             if new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]:
                 raise errors.Conflict(409, "Conflict", "the object has been modified")
             if subresource == "status":
@@ -253,6 +253,15 @@ def _selected(one: Object, selector: str) -> bool:
         for part in selector.split(",")
         if part
     )
+
+
+def _patched(old: Object, patch: Any) -> Object:
+    """The real server, too, applies a JSON Patch before it compares versions."""
+    try:
+        new: Object = jsonpatch.apply_patch(old, list(patch))
+    except jsonpatch.JsonPatchException:
+        raise errors.Invalid(422, "Invalid", "the server rejected our request due to an error in our request") from None
+    return new
 
 
 def _merged(old: Object, patch: Object) -> Object:

@@ -13,7 +13,7 @@ from backstay.errors import TamperedState
 
 def time_to_json(moment: datetime) -> str:
     """Write a moment as RFC 3339 with microseconds in UTC, as metav1.MicroTime does."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def time_from_json(text: str) -> datetime:

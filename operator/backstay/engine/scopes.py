@@ -1,6 +1,6 @@
 """What an expression can see, and from where: the steps of its own list and of the lists around it, parameters, variables, the run."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +74,9 @@ class Bound:
         return [(name, *place) for name, place in found if place is not None]
 
 
-def bind(value: Json, scope: Scope) -> Bound:
-    """Compile a value that may hold expressions. Raises InvalidExpression."""
-    template = compile_template(value, scope.variables)
+def bind(value: Json, scope: Scope, interpolated: Callable[[str], str] | None = None) -> Bound:
+    """Compile a value that may hold expressions; text that comes of one goes through `interpolated`. Raises InvalidExpression."""
+    template = compile_template(value, scope.variables, interpolated)
     needs: set[str] = set()
     for _, source in template.expressions:
         for chain in references(source):

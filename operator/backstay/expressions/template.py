@@ -11,6 +11,7 @@ from backstay.expressions.limits import check_size
 from backstay.expressions.words import field_path
 
 Render = Callable[[Mapping[str, Any]], Json]
+Interpolated = Callable[[str], str] | None
 _QUOTES = ('"""', "'''", '"', "'")
 
 
@@ -41,14 +42,16 @@ class Template:
         return to_text(self.render(data))
 
 
-def compile_template(value: Json, variables: Collection[str]) -> Template:
+def compile_template(value: Json, variables: Collection[str], interpolated: Interpolated = None) -> Template:
     """Compile a JSON value whose strings may hold expressions over `variables`.
+
+    Every string that an expression gives goes through `interpolated`, where it is there: for places that read more into a text than it says.
 
     Raises InvalidExpression, whose `path` says where in the value, as in `args[1]`, and is empty where the value is a string.
     """
     names = frozenset(variables)
     found: list[tuple[str, str]] = []
-    render = _compile(value, "", names, found, 0)
+    render = _compile(value, "", names, found, 0, interpolated)
     if callable(render):
         return Template(value, tuple(found), _limited(render) if found else None) if found else Template(render({}), (), None)
     return Template(value, (), None)
@@ -71,19 +74,21 @@ def whole_expression(text: str) -> str | None:
 # ----------------------------------------------------------------------------------------------------------------------- structure
 
 
-def _compile(value: Json, path: str, variables: frozenset[str], found: list[tuple[str, str]], depth: int) -> Render | None:
+def _compile(
+    value: Json, path: str, variables: frozenset[str], found: list[tuple[str, str]], depth: int, interpolated: Interpolated
+) -> Render | None:
     """Return how to render a value, or None where it renders to itself."""
     if isinstance(value, str):
-        return _compile_text(value, path, variables, found)
+        return _compile_text(value, path, variables, found, interpolated)
     if not isinstance(value, (Mapping, list, tuple)):
         return None
     _check_depth(depth, path)
     if isinstance(value, Mapping):
-        fields = {key: _compile(item, field_path(path, str(key)), variables, found, depth + 1) for key, item in value.items()}
+        fields = {key: _compile(item, field_path(path, str(key)), variables, found, depth + 1, interpolated) for key, item in value.items()}
         if any(fields.values()):
             return lambda data: {key: value[key] if render is None else render(data) for key, render in fields.items()}
         return None
-    items = [_compile(item, f"{path}[{index}]", variables, found, depth + 1) for index, item in enumerate(value)]
+    items = [_compile(item, f"{path}[{index}]", variables, found, depth + 1, interpolated) for index, item in enumerate(value)]
     if any(items):
         return lambda data: [value[index] if render is None else render(data) for index, render in enumerate(items)]
     return None
@@ -126,7 +131,9 @@ class _Source:
     text: str
 
 
-def _compile_text(text: str, path: str, variables: frozenset[str], found: list[tuple[str, str]]) -> Render | None:
+def _compile_text(
+    text: str, path: str, variables: frozenset[str], found: list[tuple[str, str]], interpolated: Interpolated
+) -> Render | None:
     if "${" not in text:
         return None
     parts = _located(path, text)
@@ -138,8 +145,8 @@ def _compile_text(text: str, path: str, variables: frozenset[str], found: list[t
         else:
             programs.append(part)
     if whole := _whole(programs):
-        return lambda data: _evaluate(whole, path, data)
-    return lambda data: "".join(part if isinstance(part, str) else to_text(_evaluate(part, path, data)) for part in programs)
+        return lambda data: _evaluate(whole, path, data, interpolated)
+    return lambda data: "".join(part if isinstance(part, str) else to_text(_evaluate(part, path, data, interpolated)) for part in programs)
 
 
 def _whole(parts: list[str | Program]) -> Program | None:
@@ -149,11 +156,22 @@ def _whole(parts: list[str | Program]) -> Program | None:
     return programs[0] if len(programs) == 1 and not others.strip() else None
 
 
-def _evaluate(program: Program, path: str, data: Mapping[str, Any]) -> Json:
+def _evaluate(program: Program, path: str, data: Mapping[str, Any], interpolated: Interpolated) -> Json:
     try:
-        return program.evaluate(data)
+        value = program.evaluate(data)
+        return value if interpolated is None else _with_strings(value, interpolated)
     except EvaluationError as error:
         raise EvaluationError(f"{path}: {error}" if path else str(error)) from None
+
+
+def _with_strings(value: Json, change: Callable[[str], str]) -> Json:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _with_strings(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_strings(item, change) for item in value]
+    return value
 
 
 def _located_program(source: str, path: str, variables: frozenset[str]) -> Program:

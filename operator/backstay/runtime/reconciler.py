@@ -15,7 +15,7 @@ from backstay.engine.effects import effects_of
 from backstay.engine.model import Decision, Fault, Observations, State
 from backstay.engine.program import NOTHING, Program
 from backstay.engine.status import render
-from backstay.errors import ApiError, Conflict, NotFound, TamperedState, TooManyRequests, Unavailable
+from backstay.errors import ApiError, Conflict, Invalid, NotFound, TamperedState, TooManyRequests, Unavailable
 from backstay.kube import resources
 from backstay.kube.client import Client
 from backstay.observe.metrics import Metrics
@@ -144,8 +144,20 @@ class Reconciler:
         status = render(program, decision.state, decision.entries, reading.status, meta.get("generation", 0), self.now())
         patch = status_patch(known.run, status)
         with self.metrics.timed("persist"):
-            written = await self.client.patch(resources.RUNS, key.namespace, key.name, patch, subresource="status", kind="json")
+            try:
+                written = await self.client.patch(resources.RUNS, key.namespace, key.name, patch, subresource="status", kind="json")
+            except Invalid as error:
+                raise await self._conflict_or(error, known) from error
         self.store.wrote(key, written, decision.state)
+
+    async def _conflict_or(self, error: Invalid, known: Known) -> ApiError:
+        """Tell why a patch was refused: the API server applies it before it compares versions, so one that was made for an older
+        version may not even fit (422) where it should conflict (409)."""
+        meta = known.run["metadata"]
+        newest = await self.client.get(resources.RUNS, meta["namespace"], meta["name"])
+        if newest["metadata"]["resourceVersion"] == meta["resourceVersion"]:
+            return error
+        return Conflict(409, "Conflict", f"the run was changed meanwhile: {error.message}")
 
     # ------------------------------------------------------------------------------------------------------------ act
 

@@ -249,3 +249,20 @@ def test_an_expression_that_fails_is_an_error_of_its_step() -> None:
     world.succeed("a", {"payment": 1})
     assert (world.phase, world.status["error"]["type"], world.status["error"]["step"]) == ("Failed", "ExpressionError", "b")
     assert "payment" in world.status["error"]["detail"]
+
+
+def test_kubernetes_expands_what_the_author_wrote_and_never_what_a_run_brought() -> None:
+    world = World(
+        """
+parameters: [{name: name}, {name: list}]
+steps:
+- name: a
+  job:
+    image: i
+    args: ["$(OURS) ${params.name}", "${params.name}", "${params.list}"]
+    env: [{name: X, value: "${params.name}"}]
+""",
+        {"name": "$(DB_PASSWORD)", "list": [{"x": "$(DB_PASSWORD)"}]},
+    )
+    assert world.made[0].inputs["args"] == ["$(OURS) $$(DB_PASSWORD)", "$$(DB_PASSWORD)", '[{"x":"$$(DB_PASSWORD)"}]']
+    assert world.made[0].inputs["env"] == [{"name": "X", "value": "$$(DB_PASSWORD)"}]

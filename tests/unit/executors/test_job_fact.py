@@ -145,6 +145,11 @@ def test_an_image_that_cannot_be_pulled_after_the_preparation_is_stuck_too() -> 
     assert not seen.started
 
 
+def test_a_pod_that_has_failed_is_not_stuck_any_more() -> None:
+    evicted = pod("Failed", waiting("ErrImagePull", "no such image"), reason="Evicted")
+    assert judged(ACTIVE, evicted).stuck is None
+
+
 def test_a_sidecar_that_crashes_beside_a_running_main_is_not_stuck() -> None:
     seen = judged(ACTIVE, pod("Running", running(), initContainerStatuses=[waiting("CrashLoopBackOff", name="proxy")]))
     assert (seen.stuck, seen.started) == (None, True)

@@ -60,12 +60,16 @@ class Job:
 
     def compile(self, action: JobAction, path: str, scope: Scope, nesting: Nesting) -> Body:
         texts = {name: bind(getattr(action, name), scope) for name in _TEXTS if getattr(action, name) is not None}
-        lists = {name: tuple(bind(item, scope) for item in getattr(action, name)) for name in _LISTS if getattr(action, name)}
+        lists = {name: tuple(bind(item, scope, unexpanded) for item in getattr(action, name)) for name in _LISTS if getattr(action, name)}
         env = tuple(
-            (item.name, None if item.value is None else bind(item.value, scope), item.value_from.to_json() if item.value_from else None)
+            (
+                item.name,
+                None if item.value is None else bind(item.value, scope, unexpanded),
+                item.value_from.to_json() if item.value_from else None,
+            )
             for item in action.env
         )
-        template = None if action.template is None else bind(action.template, scope)
+        template = None if action.template is None else bind(action.template, scope, unexpanded)
         plain = action.model_dump(
             mode="json", by_alias=True, exclude_unset=True, include={"resources", "image_pull_policy", "service_account_name"}
         )
@@ -162,6 +166,8 @@ class Job:
         if fact is None:
             return
         words = f"{fact.stuck.type}: {fact.stuck.detail}" if fact.stuck and not fact.started else None
+        if words and record.message and words.partition(":")[0] == record.message.partition(":")[0]:
+            words = record.message  # the kubelet says the same in ever new words: no write for that
         if record.job_uid is None and (began + CONFIRM_AFTER <= turn.now or words):
             turn.change_step("JobSeen", record.path, job_uid=fact.uid, inputs=None, message=words, reason=words or "")
         elif record.message != words:
@@ -203,6 +209,14 @@ def own_fact(turn: Turn, record: StepRecord) -> JobFact | None:
     """Return what is seen of an attempt's Job. One of the same name and another UID is not it: ours was deleted."""
     fact = turn.observations.jobs.get(record.job or "")
     return fact if fact is None or record.job_uid in (None, fact.uid) else None
+
+
+def unexpanded(data: str) -> str:
+    """Keep Kubernetes from expanding `$(NAME)` in a run's data: `$(DB_PASSWORD)` as a parameter must not become the password.
+
+    What the author of the workflow wrote is expanded as in any Pod (k8s.io/api/core/v1, Container.args: `$$(NAME)` is `$(NAME)`).
+    """
+    return data.replace("$(", "$$(")
 
 
 def read_output(fact: JobFact) -> tuple[Json, Fault | None]:
