@@ -128,13 +128,13 @@ def _cancel(turn: Turn) -> None:
     wish = turn.observations.wish
     if wish.cancel:
         why, undo = wish.cancel_reason or "cancelled", wish.cancel_compensates
-        kind, detail = "RunCancelled", f"cancelled: {wish.cancel_reason}" if wish.cancel_reason else "cancelled"
+        kind, detail = "CancelRequested", f"cancelled: {wish.cancel_reason}" if wish.cancel_reason else "cancelled"
     else:
-        why, undo, kind, detail = "deleted", True, "RunDeleted", "the run was deleted before it had ended"
+        why, undo, kind, detail = "deleted", True, "DeletionRequested", "the run was deleted before it had ended"
     fault = Fault("Cancelled", "The run was ended early", detail)
     if turn.run.phase is None:
         over = {"phase": Phase.CANCELLED, "result": Phase.CANCELLED, "finished_at": turn.now}
-        turn.change_run(kind, actor="user", reason=why, message=why, error=fault, **over)
+        turn.change_run("RunCancelled", actor="user", reason=why, message=why, error=fault, **over)
         return
     turn.change_run(
         kind,

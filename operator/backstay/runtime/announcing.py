@@ -15,7 +15,18 @@ log = logging.getLogger(__name__)
 WARNINGS: Final = frozenset(
     {"StepFailed", "StepRetrying", "StepCatching", "RunFailing", "RunRefused", "RunFailed", "StatusRestored", "CompensationAbandoned"}
 )
-NOTES: Final = frozenset({"RunCancelled", "RunDeleted", "RunSuspended", "RunResumed", "RunCompensating", "StepCompensated", "StepCaught"})
+NOTES: Final = frozenset(
+    {
+        "RunCancelled",
+        "CancelRequested",
+        "DeletionRequested",
+        "RunSuspended",
+        "RunResumed",
+        "RunCompensating",
+        "StepCompensated",
+        "StepCaught",
+    }
+)
 
 
 class Announcer:

@@ -7,9 +7,10 @@ changes nothing, and that no Job is made twice.
 from typing import Any
 
 import yaml
-from backstay.engine.model import ENDED, Fault, JobState, Phase
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from backstay.engine.model import ENDED, Fault, JobState, Phase
 from tests.support.world import World
 
 JOB = {"image": "i"}

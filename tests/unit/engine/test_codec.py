@@ -3,11 +3,12 @@
 from dataclasses import fields
 
 import pytest
+from pydantic.alias_generators import to_camel
+
 from backstay.api.base import Model
 from backstay.api.run import JournalEntry, StepStatus, WorkflowRunStatus
 from backstay.api.workflow import RevisionRef
 from backstay.engine.model import Entry, RunRecord, StepRecord
-from pydantic.alias_generators import to_camel
 from tests.support.world import World
 
 ELSEWHERE = {"revision_name", "revision_number"}

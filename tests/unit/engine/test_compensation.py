@@ -1,6 +1,7 @@
 """The way back: what is undone, in which order, and what happens when undoing goes wrong (DESIGN, promise 4)."""
 
 import pytest
+
 from tests.support.world import World
 
 JOB = "job: {image: busybox}"

@@ -1,6 +1,7 @@
 """When work fails: retries, timeouts, handlers, outputs that cannot be read, Jobs that vanish."""
 
 import pytest
+
 from tests.support.world import World
 
 JOB = "job: {image: busybox}"
@@ -161,7 +162,7 @@ def test_a_pod_that_does_not_start_fails_after_its_start_timeout_and_says_why() 
 
     from backstay.engine.model import Fault
 
-    world = World(f"steps: [{{name: a, job: {{image: nope, startTimeout: 2m}}}}]")
+    world = World("steps: [{name: a, job: {image: nope, startTimeout: 2m}}]")
     name = world.made[0].name
     world.jobs[name] = replace(world.jobs[name], started=False, stuck=Fault("ImagePull", "The image cannot be pulled", "nope: not found"))
     world.look()

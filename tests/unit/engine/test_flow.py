@@ -1,6 +1,7 @@
 """How runs go: order, structure, data. Given a workflow and what its Jobs did, what a user sees."""
 
 import pytest
+
 from tests.support.world import World
 
 JOB = "job: {image: busybox}"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from backstay.engine import journal
 from backstay.engine.codec import entry_from_json, entry_to_json, state_from_status
 from backstay.engine.model import State

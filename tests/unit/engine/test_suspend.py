@@ -51,4 +51,4 @@ def test_cancelling_a_suspended_run_ends_it() -> None:
 def test_who_asked_stands_in_the_journal() -> None:
     world = World(f"steps: [{{name: a, {JOB}}}]").wants(suspend=True).wants(suspend=False).wants(cancel=True, cancel_reason="enough")
     asked = {entry.kind: (entry.actor, entry.reason) for entry in world.entries if entry.actor != "operator"}
-    assert asked == {"RunSuspended": ("user", ""), "RunResumed": ("user", ""), "RunCancelled": ("user", "enough")}
+    assert asked == {"RunSuspended": ("user", ""), "RunResumed": ("user", ""), "CancelRequested": ("user", "enough")}

@@ -5,6 +5,7 @@ import pkgutil
 import re
 
 import pytest
+
 from backstay.api.steps import Compensate, Step, actions
 from backstay.engine import steps, transitions
 from backstay.engine.model import DONE, ENDED, Phase
