@@ -235,6 +235,11 @@ class FakeApi:
         self._store(RUNS.plural, {"kind": names.RUN, "metadata": meta, "spec": spec}, "ADDED")
         return self._found(RUNS.plural, "shop", name)
 
+    def put(self, plural: str, one: Object) -> Object:
+        """An object is there, as somebody made it."""
+        self._store(plural, one, "ADDED")
+        return self._found(plural, one["metadata"]["namespace"], one["metadata"]["name"])
+
     def edit_run(self, change: Callable[[Object], None], name: str = "r1") -> None:
         """A user changes a run: spec, metadata, or its status by hand."""
         run = copy.deepcopy(self._found(RUNS.plural, "shop", name))

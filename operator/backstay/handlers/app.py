@@ -5,6 +5,7 @@ from typing import Any
 
 import kopf
 
+from backstay.errors import ApiError, NotFound
 from backstay.handlers import login
 from backstay.handlers.storages import DiffBase, Progress
 from backstay.handlers.workflows import status_of
@@ -75,12 +76,12 @@ def registry_for(client: Client, access: Login, own: Settings, metrics: Metrics)
 async def judge_workflow(client: Client, body: dict[str, Any]) -> None:
     """Write a Workflow's status where it is not right yet; a conflict or a fault is tried again by kopf."""
     meta = body["metadata"]
-    status = await status_of(client, body)
-    if status == body.get("status"):
-        return
     try:
-        await client.patch(
-            resources.WORKFLOWS, meta["namespace"], meta["name"], status_patch(body, status), subresource="status", kind="json"
-        )
-    except Exception as error:
+        status = await status_of(client, body)
+        if status != body.get("status"):
+            patch = status_patch(body, status)
+            await client.patch(resources.WORKFLOWS, meta["namespace"], meta["name"], patch, subresource="status", kind="json")
+    except NotFound:
+        return  # it is gone
+    except ApiError as error:
         raise kopf.TemporaryError(f"the status of Workflow {meta['name']} could not be written: {error}", delay=1) from error

@@ -21,6 +21,4 @@ def register(registry: kopf.OperatorRegistry, login: Login) -> None:
         connector = aiohttp.TCPConnector(limit=0, ssl=access.tls if access.tls is not None else True)
         session = aiohttp.ClientSession(connector=connector, headers=headers, proxy=access.proxy)
         expires = None if access.fresh_seconds is None else datetime.now(UTC) + timedelta(seconds=access.fresh_seconds)
-        return kopf.AiohttpSession(
-            server=access.server, default_namespace=access.namespace, aiohttp_session=session, expiration=expires
-        )
+        return kopf.AiohttpSession(server=access.server, default_namespace=access.namespace, aiohttp_session=session, expiration=expires)

@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from backstay.engine.model import ENDED, Decision, Entry, Phase, State
+from backstay.engine.model import ENDED, Decision, Entry, Fault, Phase, State
 from backstay.errors import ApiError
 from backstay.observe.events import Announcer as Events
 from backstay.observe.metrics import Metrics
@@ -67,6 +67,11 @@ class Announcer:
         """Tell that the API server keeps a run from going on."""
         words = f"{error.message}; trying again in {delay_seconds:.0f} s"
         self._events.announce(ref_of(run), "Warning", "Waiting", words)
+
+    def lost(self, run: Object, fault: Fault) -> None:
+        """Tell that a run cannot go on, because the revision it is pinned to is gone."""
+        log.error("%s: %s", key_of(run), fault.detail)
+        self._events.announce(ref_of(run), "Warning", fault.type, fault.detail)
 
     def tampered(self, run: Object, what: str) -> None:
         """Tell that a status was changed by hand so that nothing certain is left."""

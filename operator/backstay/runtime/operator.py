@@ -16,7 +16,7 @@ from backstay.runtime.queue import KeyedQueue
 from backstay.runtime.reconciler import Reconciler
 from backstay.runtime.store import RunStore
 from backstay.runtime.sweeper import Sweeper
-from backstay.runtime.view import has_finalizer, is_finished, key_of
+from backstay.runtime.view import has_finalizer, is_finished, key_of, place
 from backstay.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -72,14 +72,14 @@ class Operator:
 
     def workflow_seen(self, event: str | None, workflow: Mapping[str, Any]) -> None:
         """A Workflow was added, has changed, or is gone: runs that wait for it may go on."""
-        place = (workflow["metadata"]["namespace"], workflow["metadata"]["name"])
+        where = place(workflow)
         if event == "DELETED":
-            self.programs.workflows.pop(place, None)
+            self.programs.workflows.pop(where, None)
             return
-        self.programs.workflows[place] = workflow
+        self.programs.workflows[where] = workflow
         for key in self.store:
             known = self.store.get(key)
-            if known is not None and known.since and key.namespace == place[0]:
+            if known is not None and known.since and key.namespace == where[0]:
                 self.queue.wake(key)
 
     # ------------------------------------------------------------------------------------------------------- life

@@ -23,7 +23,10 @@ async def show(reconciler: "Reconciler", key: Key, known: Known, resolution: Res
     fault = resolution.missing
     begun = bool((known.run.get("status") or {}).get("startedAt"))
     waited = reconciler.loop_time() - known.since if known.since else 0.0
-    if fault is None or begun:
+    if fault is None:
+        return
+    if begun:
+        reconciler.announcer.lost(known.run, fault)
         return
     if waited < PATIENCE_SECONDS:
         reconciler.queue.wake_in(key, PATIENCE_SECONDS - waited + 0.01)

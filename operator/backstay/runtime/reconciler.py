@@ -120,6 +120,8 @@ class Reconciler:
             return decide(resolution.program, identity, reading.state, observations, self.now(), resolution.revision, reading.tampered)
         if reading.state.run.is_finished:
             return Decision(reading.state)
+        if begun and observations.wish.release:
+            return decide(NOTHING, identity, reading.state, observations, self.now())
         if begun or fault is None:
             return None
         return refuse(identity, reading.state, fault, self.now(), observations)

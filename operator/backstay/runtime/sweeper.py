@@ -14,8 +14,10 @@ from backstay.api.run import TimeToLive
 from backstay.engine.codec import time_from_json
 from backstay.errors import ApiError, Conflict, NotFound
 from backstay.kube import resources
+from backstay.names import LABEL_MANAGED_BY, MANAGER
 from backstay.runtime.reconciler import Reconciler
-from backstay.runtime.view import Object, has_finalizer, is_finished, key_of
+from backstay.runtime.revisions import expendable
+from backstay.runtime.view import Object, has_finalizer, is_finished, key_of, place, revision_of
 
 log = logging.getLogger(__name__)
 _KEEP = TimeToLive()
@@ -40,18 +42,34 @@ class Sweeper:
             await asyncio.sleep(self.every_seconds)
 
     async def round(self, namespace: str | None) -> None:
-        """Look at every run once, finished or not."""
+        """Look at every run once, finished or not; then at what none of them needs."""
         before = [key for key in self.reconciler.store if namespace in (None, key.namespace)]
         seen = set()
+        pinned = set()
         pages = self.reconciler.client.pages(resources.RUNS, namespace)
         async with aclosing(pages):
             async for page in pages:
                 for run in page.items:
                     seen.add(key_of(run))
+                    pinned.add((run["metadata"]["namespace"], revision_of(run)))
                     await self._look(run)
         for key in before:
             if key not in seen:
                 self.reconciler.drop(key)
+        await self._sweep_revisions(namespace, pinned)
+
+    async def _sweep_revisions(self, namespace: str | None, pinned: set[tuple[str, str]]) -> None:
+        client, workflows = self.reconciler.client, self.reconciler.programs.workflows
+        before = list(workflows)
+        there = {place(item) for item in (await client.list(resources.WORKFLOWS, namespace)).items}
+        for known in before:
+            if namespace in (None, known[0]) and known not in there:
+                workflows.pop(known, None)
+        page = await client.list(resources.CONTROLLER_REVISIONS, namespace, label_selector=f"{LABEL_MANAGED_BY}={MANAGER}")
+        for revision in expendable(page.items, pinned, there, self.reconciler.now()):
+            meta = revision["metadata"]
+            await self._delete(resources.CONTROLLER_REVISIONS, meta)
+            log.info("%s/%s: no run and no workflow needs this revision any more", meta["namespace"], meta["name"])
 
     async def _look(self, run: Object) -> None:
         if not is_finished(run) or has_finalizer(run):
@@ -60,11 +78,14 @@ class Sweeper:
         if run["metadata"].get("deletionTimestamp") or not is_over(run, self.reconciler.now()):
             return
         meta = run["metadata"]
+        await self._delete(resources.RUNS, meta)
+        log.info("%s/%s: its time to live is over", meta["namespace"], meta["name"])
+
+    async def _delete(self, resource: resources.Resource, meta: Mapping[str, Any]) -> None:
         try:
-            await self.reconciler.client.delete(resources.RUNS, meta["namespace"], meta["name"], uid=meta["uid"], propagation="Background")
+            await self.reconciler.client.delete(resource, meta["namespace"], meta["name"], uid=meta["uid"], propagation="Background")
         except (NotFound, Conflict):
             return
-        log.info("%s/%s: its time to live is over", meta["namespace"], meta["name"])
 
 
 def is_over(run: Object, now: datetime) -> bool:

@@ -70,3 +70,13 @@ def ref_of(run: Object) -> RunRef:
 def workflow_of(run: Object) -> str:
     """Return the name of a run's Workflow; `inline` where the definition is its own."""
     return str(((run.get("spec") or {}).get("workflow") or {}).get("name") or "inline")
+
+
+def place(item: Object) -> tuple[str, str]:
+    """Return namespace and name of an object."""
+    return item["metadata"]["namespace"], item["metadata"]["name"]
+
+
+def revision_of(run: Object) -> str:
+    """Return the name of the revision that a run is pinned to; empty before it has begun, and for inline definitions."""
+    return str(((run.get("status") or {}).get("revision") or {}).get("name") or "")

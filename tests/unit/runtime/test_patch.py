@@ -3,9 +3,10 @@
 from typing import Any
 
 import jsonpatch
-from backstay.runtime.patch import status_patch
 from hypothesis import given
 from hypothesis import strategies as st
+
+from backstay.runtime.patch import status_patch
 
 
 def applied(run: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import pytest
+
 from backstay.handlers.workflows import status_of
 from backstay.kube.client import Client
 from backstay.runtime import pending
@@ -24,7 +25,7 @@ async def apply(api: FakeApi, operator: Operator, spec: dict[str, Any], name: st
     """What kopf's handlers do when a Workflow is applied."""
     body = {"metadata": {"namespace": "shop", "name": name, "generation": 1}, "spec": spec}
     body["status"] = await status_of(cast(Client, api), body)
-    operator.workflow_seen("MODIFIED", body)
+    operator.workflow_seen("MODIFIED", api.put("workflows", body))
 
 
 def status(api: FakeApi) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import pytest
+
 from backstay.engine.codec import state_from_status
 from backstay.errors import TamperedState
 from backstay.runtime.store import Known, RunStore, read_state

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from backstay.runtime.sweeper import is_over
 
 END = datetime(2026, 11, 23, 9, tzinfo=UTC)
