@@ -4,6 +4,7 @@ An effect that was done shows in the next observations and is not wanted any mor
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from backstay.engine.model import (
     AddFinalizer,
@@ -18,6 +19,9 @@ from backstay.engine.model import (
     StepRecord,
 )
 from backstay.engine.program import Program
+
+
+NET_SECONDS: Final = 30.0
 
 
 def effects_of(program: Program, state: State, observations: Observations) -> list[Effect]:
@@ -50,10 +54,10 @@ def _for_step(program: Program, record: StepRecord, observations: Observations) 
 
 
 def _attempt_seconds(program: Program, record: StepRecord) -> float | None:
-    """The longest an attempt may take: Kubernetes ends it even while no operator is there to do so."""
+    """When Kubernetes itself ends an attempt: the net for when no operator is there to do it, a little later than an operator would."""
     node = program.node(record.path)
     limits = [limit.total_seconds() for limit in (node.attempt_timeout, node.timeout) if limit is not None] if node else []
-    return min(limits) if limits else None
+    return min(limits) + NET_SECONDS if limits else None
 
 
 def _strays(observations: Observations, wanted: set[str]) -> Iterator[Effect]:
