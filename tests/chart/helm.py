@@ -1,10 +1,14 @@
 """The real helm on the project's chart."""
 
+import functools
+import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+
 from tests.support.tools import helm
 
 CHART = Path(__file__).parents[2] / "charts" / "backstay"
@@ -25,10 +29,20 @@ def run_helm(*arguments: str | Path, values: Manifest | None = None) -> subproce
 
 
 def rendered(values: Manifest | None = None, *, chart: Path = CHART, release: str = "backstay") -> list[Manifest]:
-    """Return the manifests that the chart makes with `values`."""
-    result = run_helm("template", release, chart, "--namespace", NAMESPACE, values=values or {})
+    """Return the manifests that the chart makes with `values`; they are shared, so change none of them."""
+    return _rendered(json.dumps(values or {}), chart, release)
+
+
+@functools.cache
+def _rendered(values: str, chart: Path, release: str) -> list[Manifest]:
+    result = run_helm("template", release, chart, "--namespace", NAMESPACE, values=json.loads(values))
     assert result.returncode == 0, result.stderr
-    return [each for each in yaml.safe_load_all(result.stdout) if each]
+    return [each for each in parsed(result.stdout) if each]
+
+
+def parsed(text: str) -> Iterator[Any]:
+    """Parse YAML documents with libyaml: the definitions are large, and the parser in Python takes seconds for them."""
+    return yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def refused(values: Manifest) -> str:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.chart.helm import CHART, NAMESPACE, Manifest, of_kind, rendered, run_helm, the
+
+from backstay.cli import preflight
+from tests.chart.helm import CHART, NAMESPACE, Manifest, of_kind, parsed, rendered, run_helm, the
 
 KEEP = "helm.sh/resource-policy"
 MONITORING = {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}, "podMonitor": {"enabled": True}}}
@@ -163,14 +165,22 @@ def test_with_namespaces_the_operator_has_rights_there_and_none_in_the_cluster()
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "backstay", "namespace": NAMESPACE}]
 
 
-def test_in_a_namespace_the_operator_has_the_same_rights_on_its_work_as_in_the_cluster() -> None:
-    everywhere = next(role for role in of_kind(rendered(), "ClusterRole") if role["metadata"]["name"] == "backstay")
-    there = of_kind(rendered({"watchNamespaces": ["shop"]}), "Role")[0]
-    of_the_cluster = {"namespaces", "customresourcedefinitions"}
-    assert {right for right in _rights(everywhere) if right[1] not in of_the_cluster} == {
-        right for right in _rights(there) if right[1] not in of_the_cluster
-    }
-    assert {right for right in _rights(there) if right[1] in of_the_cluster} == {("", "namespaces", "get")}
+def _of_the_operator(values: Manifest | None = None) -> list[Manifest]:
+    manifests = rendered(values)
+    return of_kind(manifests, "Role") or [each for each in of_kind(manifests, "ClusterRole") if each["metadata"]["name"] == "backstay"]
+
+
+def test_the_operator_has_in_a_namespace_the_rights_that_it_has_in_the_cluster() -> None:
+    (everywhere,) = _of_the_operator()
+    (there,) = _of_the_operator({"watchNamespaces": ["shop"]})
+    assert there["rules"] == everywhere["rules"]
+
+
+def test_the_operator_is_given_what_it_asks_for_when_it_starts_and_nothing_else() -> None:
+    (role,) = _of_the_operator()
+    asked = {(group, f"{name}/{sub}" if sub else name, verb) for group, name, sub, verbs in preflight.NEEDED for verb in verbs}
+    not_asked_as_only_some_clusters_want_it = {("backstay.dev", "workflowruns/finalizers", "update")}
+    assert _rights(role) == asked | not_asked_as_only_some_clusters_want_it
 
 
 def test_users_get_their_rights_through_the_roles_that_they_have() -> None:
@@ -242,10 +252,10 @@ def test_a_file_that_is_no_definition_is_refused_with_its_name(chart_with_a_defi
 
 
 def test_the_projects_own_definitions_are_in_the_chart_unchanged() -> None:
-    written = {path.name: yaml.safe_load(path.read_text()) for path in (CHART / "crd-bases").glob("*.yaml")}
+    written = [each for path in (CHART / "crd-bases").glob("*.yaml") for each in parsed(path.read_text())]
     made = {each["metadata"]["name"]: each["spec"] for each in of_kind(rendered(), "CustomResourceDefinition")}
     assert {"workflows.backstay.dev", "workflowruns.backstay.dev"} <= set(made)
-    assert made == {each["metadata"]["name"]: each["spec"] for each in written.values()}
+    assert made == {each["metadata"]["name"]: each["spec"] for each in written}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import yaml
+
 from tests.chart.helm import CHART, Manifest, refused, rendered, run_helm
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import yaml
+
 from tests.cluster import components
 from tests.cluster.build import BuildError, build
 from tests.cluster.certificates import make_certificates

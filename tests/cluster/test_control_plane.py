@@ -14,6 +14,7 @@ from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 
 import pytest
+
 from tests.cluster.certificates import make_certificates
 from tests.cluster.control_plane import ControlPlane, ControlPlaneError
 from tests.support.kubectl import Kubectl

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.cluster.processes import end_child, end_others, free_ports, runs, spawn, tail
 
 _FOREVER = "import sys, time; print('up', flush=True); time.sleep(600)"

@@ -1,43 +1,44 @@
 """The real control plane for tests marked `e2e`: a pytest plugin with the fixtures `real_control_plane` and `fresh_control_plane`.
 
-It is built before the first test, outside of any test's time limit. Where it cannot be had, the tests that want it are left out with the reason,
-and the summary says so, also for a session that did not select them; with `CI=true` that is a failure. Named in tests/conftest.py by
-`pytest_plugins = ["tests.support.control_plane_fixture"]`.
+It is built before the first test marked so, outside of any test's time limit. Where it cannot be had, these tests are left out with the
+reason, and the summary says so, also for a session that did not select them; with `CI=true` that is a failure. Named in tests/conftest.py
+by `pytest_plugins = ["tests.support.control_plane_fixture"]`.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 
 import pytest
+
 from tests.cluster.build import BuildError, GoMissing, build, can_be_had
 from tests.cluster.control_plane import ControlPlane
 from tests.support.cache import CacheBusy
 
 _LEFT_OUT = pytest.StashKey[int]()
 _CANNOT = pytest.StashKey[BuildError | CacheBusy]()
-_FIXTURES = {"real_control_plane", "fresh_control_plane"}
+_MARK = "e2e"
 
 
 @pytest.fixture(scope="session")
-def real_control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def real_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A running control plane without nodes, shared by the session: make namespaces of your own in it."""
-    yield from _started(request, tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def fresh_control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane for one module of tests, which may change what belongs to the whole cluster."""
-    yield from _started(request, tmp_path_factory)
-
-
-def _started(request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    if error := request.config.stash.get(_CANNOT, None):
-        _leave_out(error)
-    with ControlPlane.start(folders.mktemp("control-plane")) as control_plane:
+    with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as control_plane:
         yield control_plane
 
 
-def _leave_out(error: BuildError | CacheBusy) -> None:
+@pytest.fixture(scope="module")
+def fresh_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane for one module of tests, which may change what belongs to the whole cluster."""
+    with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as control_plane:
+        yield control_plane
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave a test out, before any of its fixtures, when the control plane that it needs cannot be had."""
+    error = item.config.stash.get(_CANNOT, None)
+    if error is None or not item.get_closest_marker(_MARK):
+        return
     if isinstance(error, GoMissing) and not in_ci():
         pytest.skip(f"left out, as the real control plane cannot be built: {error}")
     pytest.fail(f"the real control plane cannot be built: {error}", pytrace=False)
@@ -51,13 +52,13 @@ def in_ci() -> bool:
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     """Count the tests on the real control plane that the session was asked not to run."""
     for item in items:
-        if item.get_closest_marker("e2e"):
+        if item.get_closest_marker(_MARK):
             item.config.stash[_LEFT_OUT] = item.config.stash.get(_LEFT_OUT, 0) + 1
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the control plane now if a test will want it: minutes the first time, and its progress is shown."""
-    if session.config.option.collectonly or not any(_FIXTURES & set(getattr(item, "fixturenames", ())) for item in session.items):
+    if session.config.option.collectonly or not any(item.get_closest_marker(_MARK) for item in session.items):
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonpatch
 import orjson
+
 from backstay import errors, names
 from backstay.kube.client import ListPage
 from backstay.kube.resources import JOBS, PODS, RUNS, Resource
@@ -40,7 +41,7 @@ class FakeApi:
 
     # ------------------------------------------------------------------------------------------------------- the client
 
-    async def __aenter__(self) -> "FakeApi":
+    async def __aenter__(self) -> FakeApi:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from tests.support.cache import CacheBusy, cache_folder, made_once
 
 

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.cluster.processes import runs
 
 _STEPS = ["lint", "test", "e2e"]

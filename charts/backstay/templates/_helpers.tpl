@@ -1,0 +1,84 @@
+{{/* The name of everything the chart makes: at most 50 characters, so that suffixes fit into a DNS label. */}}
+{{- define "backstay.name" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The labels by which the operator's pods are selected; a Deployment's selector can never change. */}}
+{{- define "backstay.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "backstay.labels" -}}
+{{ include "backstay.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: backstay
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* (list . LABELS) → the chart's labels and these; the chart's win, because its own selectors need them. */}}
+{{- define "backstay.labelsAnd" -}}
+{{- mergeOverwrite (deepCopy (index . 1)) (include "backstay.labels" (index . 0) | fromYaml) | toYaml -}}
+{{- end -}}
+
+{{- define "backstay.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "backstay.name" .) -}}
+{{- else -}}
+{{- required "serviceAccount.name must name an existing service account when serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "backstay.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the operator does in a namespace, and why: the rules of its ClusterRole or, with watchNamespaces, of a Role in each of them. */}}
+{{- define "backstay.operatorRules" -}}
+# Reads the definitions, and puts kopf's own mark of what it has seen on them.
+- apiGroups: [backstay.dev]
+  resources: [workflows]
+  verbs: [get, list, watch, patch]
+# Reads the runs, puts on their finalizer and lets it go, and deletes those whose time to live is over. It never makes one: a run is
+# somebody's order.
+- apiGroups: [backstay.dev]
+  resources: [workflowruns]
+  verbs: [get, list, watch, patch, delete]
+# Writes what it decided; nobody else writes there.
+- apiGroups: [backstay.dev]
+  resources: [workflows/status, workflowruns/status]
+  verbs: [patch]
+# Jobs are owned by their run and hold up its deletion until they are gone. Clusters that enforce owner references ask this right of
+# whoever says so.
+- apiGroups: [backstay.dev]
+  resources: [workflowruns/finalizers]
+  verbs: [update]
+# One Job is one attempt of a step. A Job is made, watched and deleted, and never changed.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+# A step's success, its output and what keeps it from starting are read from its Pod. The Job controller makes the Pods.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+# Keeps the immutable revisions of workflows that runs are pinned to: they are made and read, never changed, and removed when nobody needs them.
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [get, list, create, delete]
+# Tells failures and waits where `kubectl describe` shows them; patch counts a repeated one.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
