@@ -96,6 +96,23 @@ Expression = Annotated[str, Field(max_length=1100), AfterValidator(_whole_expres
 """One whole CEL expression in `${ }`."""
 
 
+QUANTITY_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+
+
+def _quantity(value: str | int | float) -> str | int | float:
+    if isinstance(value, bool) or (isinstance(value, str) and not re.match(QUANTITY_PATTERN, value)):
+        raise ValueError(f'"{value}" is no quantity; write a number with a unit, as in 100m, 0.5 or 64Mi')
+    return value
+
+
+Quantity = Annotated[
+    str | int | float,
+    AfterValidator(_quantity),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN}),
+]
+"""An amount of a resource, in Kubernetes' notation (apimachinery, resource.Quantity)."""
+
+
 def unique(what: str, key: Callable[[Any], str]) -> AfterValidator:
     """A validator that refuses a list in which two items have the same key, naming both places."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from backstay.api.base import Duration, ErrorType, Expression, Identifier, Json, JsonObject, Model, Name, Text, unique
+from backstay.api.base import Duration, ErrorType, Expression, Identifier, Json, JsonObject, Model, Name, Quantity, Text, unique
 from backstay.api.policies import Catch, Retry
 from backstay.expressions.words import quoted
 
@@ -61,8 +61,8 @@ class EnvVar(Model):
 class Resources(Model):
     """Compute resources of the container, as in a Pod."""
 
-    requests: dict[str, str | int] = Field(default_factory=dict, description="What the pod is placed by, as in {cpu: 100m, memory: 64Mi}.")
-    limits: dict[str, str | int] = Field(default_factory=dict, description="What the container may use at most.")
+    requests: dict[str, Quantity] = Field(default_factory=dict, description="What the pod is placed by, as in {cpu: 100m, memory: 64Mi}.")
+    limits: dict[str, Quantity] = Field(default_factory=dict, description="What the container may use at most.")
 
 
 class JobAction(Model):

@@ -20,7 +20,6 @@ from backstay.engine.model import (
 )
 from backstay.engine.program import Program
 
-
 NET_SECONDS: Final = 30.0
 
 

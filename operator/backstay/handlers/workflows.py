@@ -1,5 +1,6 @@
 """A Workflow was applied: judge it, and make its revision."""
 
+import asyncio
 import copy
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +35,7 @@ def judge(spec: Mapping[str, Any]) -> list[Problem]:
 async def status_of(client: Client, body: Mapping[str, Any]) -> Status:
     """Return the status that a Workflow should have; makes its revision where the definition is valid and has none yet."""
     meta = body["metadata"]
-    problems = judge(body["spec"])
+    problems = await asyncio.to_thread(judge, body["spec"])  # thousands of steps take seconds
     errors = [problem for problem in problems if problem.severity == "error"]
     before = {item["type"]: item for item in (body.get("status") or {}).get("conditions") or ()}
     revision = (body.get("status") or {}).get("revision")

@@ -3,9 +3,10 @@
 Programs are compiled once a revision and cached; a ControllerRevision never changes.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -37,6 +38,7 @@ class Programs:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._compiling = asyncio.Lock()
         self._cache: OrderedDict[str, Program] = OrderedDict()
         self.workflows: dict[tuple[str, str], Object] = {}
 
@@ -45,14 +47,16 @@ class Programs:
         reference = (run.get("spec") or {}).get("workflow") or {}
         pinned = ((run.get("status") or {}).get("revision") or {}).get("name")
         if reference.get("inline") is not None:
-            return self._inline(reference["inline"])
+            return await self._inline(reference["inline"])
         if pinned:
             number = run["status"]["revision"].get("number", 0)
             return await self._pinned(run["metadata"]["namespace"], pinned, number)
         return await self._newest(run["metadata"]["namespace"], str(reference.get("name") or ""), reference.get("revision"))
 
-    def _inline(self, spec: Mapping[str, Any]) -> Resolution:
-        return self._compiled(f"inline/{digest(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS).decode(), length=32)}", spec, ("", 0))
+    async def _inline(self, spec: Mapping[str, Any]) -> Resolution:
+        return await self._compiled(
+            f"inline/{digest(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS).decode(), length=32)}", spec, ("", 0), "workflow.inline"
+        )
 
     async def _pinned(self, namespace: str, name: str, number: int) -> Resolution:
         cached = self._cached(f"{namespace}/{name}")
@@ -63,7 +67,7 @@ class Programs:
         except NotFound:
             detail = f"ControllerRevision {name}, which this run is pinned to, is gone; restore it from a backup, or delete the run"
             return Resolution(missing=Fault("WorkflowNotFound", "The pinned revision is gone", detail))
-        return self._compiled(f"{namespace}/{name}", found["data"], (name, number))
+        return await self._compiled(f"{namespace}/{name}", found["data"], (name, number))
 
     async def _newest(self, namespace: str, name: str, number: int | None) -> Resolution:
         workflow = self.workflows.get((namespace, name))
@@ -91,17 +95,14 @@ class Programs:
         detail = f'spec.workflow.revision: Workflow "{name}" has no revision {number}; there are: {known}'
         return Resolution(fault=Fault("WorkflowNotFound", "The revision is not there", detail))
 
-    def _compiled(self, key: str, spec: Mapping[str, Any], revision: tuple[str, int]) -> Resolution:
-        program = self._cached(key)
-        if program is None:
-            try:
-                parsed = parse_workflow(spec)
-                problems = [problem for problem in check_workflow(parsed) if problem.severity == "error"]
-                if problems:
-                    raise InvalidDefinition(problems)
-                program = self._cache[key] = compile_program(parsed)
-            except InvalidDefinition as error:
-                return Resolution(fault=Fault("InvalidWorkflow", "The workflow cannot be run", str(error)[:2048]))
+    async def _compiled(self, key: str, spec: Mapping[str, Any], revision: tuple[str, int], prefix: str = "") -> Resolution:
+        async with self._compiling:
+            program = self._cached(key)
+            if program is None:
+                try:
+                    program = self._cache[key] = await asyncio.to_thread(build, spec)  # thousands of steps take seconds
+                except InvalidDefinition as error:
+                    return Resolution(fault=Fault("InvalidWorkflow", "The workflow cannot be run", _words(error, prefix)))
             while len(self._cache) > CACHED:
                 self._cache.popitem(last=False)
         return Resolution(program, revision)
@@ -111,3 +112,17 @@ class Programs:
         if program is not None:
             self._cache.move_to_end(key)
         return program
+
+
+def build(spec: Mapping[str, Any]) -> Program:
+    """Judge and compile a definition. Raises InvalidDefinition."""
+    parsed = parse_workflow(spec)
+    problems = [problem for problem in check_workflow(parsed) if problem.severity == "error"]
+    if problems:
+        raise InvalidDefinition(problems)
+    return compile_program(parsed)
+
+
+def _words(error: InvalidDefinition, prefix: str) -> str:
+    placed = (replace(problem, path=".".join(filter(None, (prefix, problem.path)))) for problem in error.problems)
+    return "; ".join(map(str, placed))[:2048]

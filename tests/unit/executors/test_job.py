@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from tests.support.tiny_api import Answer, TinyApi, drop, page, reply, status
-from tests.unit.executors.shapes import JOB_UID, RUN_UID, ended, job, pod
 
 from backstay import errors
 from backstay.engine.model import CreateJob, DeleteJob
 from backstay.executors.job import belongs, look, start, stop, trim_job
 from backstay.kube.manifests import RunRef
+from tests.support.tiny_api import Answer, TinyApi, drop, page, reply, status
+from tests.unit.executors.shapes import JOB_UID, RUN_UID, ended, job, pod
 
 RUN = RunRef(uid=RUN_UID, name="order-1", namespace="shop", workflow_name="order")
 CREATE = CreateJob("order-1-charge", "charge", 1, {"image": "shop/pay:3"})

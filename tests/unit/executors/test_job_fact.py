@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.unit.executors.shapes import disrupted, ended, job, pod, running, unscheduled, waiting
 
 from backstay.engine.model import JobFact, JobState
 from backstay.executors.job import fact, facts, needs_look, trim_job, trim_pod
+from tests.unit.executors.shapes import disrupted, ended, job, pod, running, unscheduled, waiting
 
 FAILED = job(condition="Failed", reason="BackoffLimitExceeded", message="Job has reached the specified backoff limit", failed=1)
 ACTIVE = job(active=1)

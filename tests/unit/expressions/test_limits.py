@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.expressions import hostile
 
 from backstay.errors import EvaluationError
 from backstay.expressions import compile_expression, regex
+from tests.unit.expressions import hostile
 
 _SECONDS, _MEGABYTES = 3.0, 100.0
 """The machine may be busy, so the limit on time is well above what an evaluation takes (half a second at most)."""

@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import pytest
+
 from backstay.handlers.workflows import status_of
 from backstay.kube.client import Client
 from tests.support.fake_api import FakeApi

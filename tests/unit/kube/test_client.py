@@ -5,12 +5,12 @@ import logging
 import time
 
 import pytest
-from tests.support.tiny_api import TOKEN, TinyApi, drop, half, hang, page, reply, status, status_object, stream
 
 from backstay import errors
 from backstay.kube.client import Client
 from backstay.kube.login import Access, LoginFailed
 from backstay.kube.resources import EVENTS, JOBS, NAMESPACES, PODS, RUNS
+from tests.support.tiny_api import TOKEN, TinyApi, drop, half, hang, page, reply, status, status_object, stream
 
 POD = {"metadata": {"name": "a", "namespace": "shop", "resourceVersion": "5"}}
 POD_PATH = "/api/v1/namespaces/shop/pods/a"

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.support.tiny_api import Answer, TinyApi, drop, hang, page, status, status_object, stream
 
 from backstay.kube.client import Client
 from backstay.kube.informer import Informer
 from backstay.kube.resources import PODS
+from tests.support.tiny_api import Answer, TinyApi, drop, hang, page, status, status_object, stream
 
 PATH = "/api/v1/pods"
 
@@ -63,7 +63,7 @@ class Heard:
 
     async def wait(self, condition: Callable[[], bool], limit_seconds: float = 5.0) -> None:
         async with asyncio.timeout(limit_seconds):
-            while not condition():  # noqa: ASYNC110 — conditions are of all kinds
+            while not condition():
                 await asyncio.sleep(0.005)
 
 

@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from tests.cluster.certificates import make_certificates
-from tests.support.tiny_api import TinyApi, reply
 
 from backstay import errors
 from backstay.kube.client import Client
 from backstay.kube.login import LoginFailed, find_login, from_files, in_cluster
 from backstay.kube.resources import PODS
+from tests.cluster.certificates import make_certificates
+from tests.support.tiny_api import TinyApi, reply
 
 SECRET = "s3cr3t-t0k3n"
 

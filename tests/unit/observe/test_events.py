@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
-from tests.support.tiny_api import TinyApi, drop, hang, reply, status
 
 from backstay.kube.client import Client
 from backstay.kube.manifests import RunRef
 from backstay.observe.events import Announcer, Limits
+from tests.support.tiny_api import TinyApi, drop, hang, reply, status
 
 RUN = RunRef(uid="uid-1", name="order-7f2", namespace="shop")
 PATH = "/apis/events.k8s.io/v1/namespaces/shop/events"

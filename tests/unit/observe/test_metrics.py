@@ -3,12 +3,12 @@
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.support.tiny_api import TinyApi, reply, status
 
 from backstay import errors
 from backstay.kube.resources import PODS
 from backstay.observe.metrics import Metrics
 from backstay.observe.server import MetricsServer
+from tests.support.tiny_api import TinyApi, reply, status
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:

@@ -20,8 +20,6 @@ from backstay.expressions.words import described, field_path, quoted, suggestion
 Spec = TypeVar("Spec", bound=Model)
 Location = tuple[str | int, ...]
 
-_MISSING: Final = object()
-
 
 def parse_workflow(manifest_spec: Mapping[str, Any]) -> WorkflowSpec:
     """Read the `spec` of a Workflow. Raises InvalidDefinition with everything that the models refuse, in the order of the fields."""
@@ -53,6 +51,10 @@ def _problems(model: type[Model], manifest: Mapping[str, Any], error: Validation
     wanted: dict[Location, list[str]] = {}
     for detail in error.errors(include_url=False, include_input=False):
         location = _real_location(manifest, detail["loc"])
+        if detail["type"] == "missing":
+            name = str(detail["loc"][-1])
+            found[path_of(location), name] = Problem(path_of(location), f"missing field {quoted(name)}: add it")
+            continue
         if words := _WANTED.get(detail["type"]):
             wanted.setdefault(location, []).append(words)
             detail_path = path_of(location)
@@ -76,12 +78,14 @@ def _real_location(manifest: Any, location: Location) -> Location:
     real: list[str | int] = []
     value = manifest
     for part in location:
-        if isinstance(value, Mapping):
+        is_there = (
+            part in value
+            if isinstance(value, Mapping)
+            else isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value)
+        )
+        if is_there:
             real.append(part)
-            value = value.get(part, _MISSING)
-        elif isinstance(value, list) and isinstance(part, int):
-            real.append(part)
-            value = value[part] if part < len(value) else _MISSING
+            value = value[part]
     return tuple(real)
 
 
@@ -124,8 +128,6 @@ _BOUNDS: Final = {
 
 def _translated(model: type[Model], manifest: Any, location: Location, detail: ErrorDetails) -> Problem | None:
     kind, context, path = detail["type"], detail.get("ctx", {}), path_of(location)
-    if kind == "missing":
-        return Problem(path_of(location[:-1]), f"missing field {quoted(location[-1])}: add it")
     if kind == "extra_forbidden":
         return Problem(path_of(location[:-1]), _unknown_field(model_at(model, location[:-1]), str(location[-1])))
     value = _value_at(manifest, location)

@@ -20,9 +20,10 @@ MAX_SUBSCHEMAS: Final = 1000
 _MAX_DEPTH: Final = 64
 _MAX_WORK: Final = 50_000_000
 """Parts of the schema times parts of the value: about half a second."""
-_MAX_EXPLAINED: Final = 200_000
+_MAX_EXPLAINED: Final = 20_000
 """The same, for finding all mistakes in a value and not just that there is one: each alternative of an anyOf tells its own."""
 _SHOWN_MISTAKES: Final = 10
+_SHOWN_CHARACTERS: Final = 200
 _CACHED: Final = 1024
 
 TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
@@ -47,7 +48,7 @@ class InvalidSchema(Exception):
     def __init__(self, path: str, message: str) -> None:
         self.path = path
         self.message = message
-        super().__init__(f"{path}: {message}")
+        super().__init__(f"{path}: {message}" if path else message)
 
 
 class Schema:
@@ -208,7 +209,7 @@ def _count(value: Any) -> int:
 
 
 def _in_words(error: jsonschema_rs.ValidationError, root: Any) -> str:
-    message, kind = shortened(error.message), error.kind
+    message, kind = _cut(error.message), error.kind
     value = _value_at(root, error.instance_path)
     match kind.name:
         case "required":
@@ -225,6 +226,11 @@ def _in_words(error: jsonschema_rs.ValidationError, root: Any) -> str:
         case "anyOf" | "oneOf":
             return f"{quoted(value)} fits {'none' if kind.name == 'anyOf' else 'none, or more than one,'} of the alternatives that its schema gives"
     return message
+
+
+def _cut(message: str) -> str:
+    """Keep both ends of a message: the value that it begins with may be long, and what is wrong with it comes last."""
+    return message if len(message) <= _SHOWN_CHARACTERS else f"{message[:60]} … {message[-100:]}"
 
 
 def _listed(value: Any) -> list[Any]:
