@@ -14,6 +14,7 @@ from backstay.api.run import TimeToLive
 from backstay.engine.codec import time_from_json
 from backstay.errors import ApiError, Conflict, NotFound
 from backstay.kube import resources
+from backstay.kube.backoff import Backoff
 from backstay.names import LABEL_MANAGED_BY, MANAGER
 from backstay.runtime.reconciler import Reconciler
 from backstay.runtime.revisions import expendable
@@ -32,14 +33,18 @@ class Sweeper:
     every_seconds: float
 
     async def run(self) -> None:
-        """Go round until cancelled; an API error ends a round, not the sweeper."""
+        """Go round until cancelled; an API error ends a round, and the next one comes sooner."""
+        backoff = Backoff()
         while True:
+            pause = self.every_seconds
             try:
                 for namespace in self.namespaces or (None,):
                     await self.round(namespace)
+                backoff.reset()
             except ApiError as error:
-                log.warning("sweeping finished runs: %s; the next round is in %.0f s", error, self.every_seconds)
-            await asyncio.sleep(self.every_seconds)
+                pause = min(self.every_seconds, max(backoff.next(), error.retry_after_seconds or 0))
+                log.warning("sweeping finished runs: %s; the next round is in %.0f s", error, pause)
+            await asyncio.sleep(pause)
 
     async def round(self, namespace: str | None) -> None:
         """Look at every run once, finished or not; then at what none of them needs."""
