@@ -23,6 +23,7 @@ BUILT_IN: Final[dict[str, str]] = {
     "InvalidOutput": PERMANENT,
     "InvalidJob": PERMANENT,
     "InvalidParameters": PERMANENT,
+    "InvalidRun": PERMANENT,
     "InvalidWorkflow": PERMANENT,
     "WorkflowNotFound": PERMANENT,
     "ExpressionError": PERMANENT,

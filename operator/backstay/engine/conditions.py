@@ -8,6 +8,7 @@ Stalled       a person is needed; with Reconciling as kstatus wants them
 Reconciling   while there is something left to do
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from backstay.engine import codec
 from backstay.engine.compensation import stalled, to_undo, undone
 from backstay.engine.model import Json, Phase, State, StepRecord
+from backstay.engine.paths import ROOT
 from backstay.engine.program import Program
 
 MESSAGE_LIMIT = 2048
@@ -109,15 +111,6 @@ def shown_status(program: Program, state: State) -> str:
 
 def going_on(state: State) -> list[StepRecord]:
     """Return what is going on now: the innermost steps that have begun and not ended."""
-    active = [record for record in state.steps.values() if not record.has_ended]
-    outer = {_parent(record.path) for record in active}
-    return [record for record in active if record.path not in outer and record.path != "/"]
-
-
-def _parent(path: str) -> str:
-    """The path of the step directly around another: handlers and branches belong to the step that has them."""
-    inside = path.rfind("/")
-    if inside < 0:
-        return path.rpartition(":")[0]
-    place = path[:inside]
-    return place.rpartition(":catch")[0] if ":catch" in place.rpartition("/")[2] else place
+    active = {path: record for path, record in state.steps.items() if not record.has_ended and path != ROOT}
+    outer = {path[: found.start()] for path in active for found in re.finditer(r"[/:\[]", path)}
+    return [record for path, record in active.items() if path not in outer]

@@ -81,7 +81,12 @@ def verify(status: Mapping[str, Any]) -> State:
     state = codec.state_from_status(status)
     journal = status.get("journal") or {}
     entries = [codec.entry_from_json(data) for data in journal.get("entries") or ()]
-    if not journal.get("dropped"):
+    dropped = journal.get("dropped", 0)
+    if not isinstance(dropped, int) or (entries and entries[0].sequence != dropped + 1):
+        raise TamperedState(
+            f"the journal begins at entry {entries[0].sequence if entries else '?'}, and says that {dropped!r} are missing before"
+        )
+    if not dropped:
         folded = fold(entries)
         if folded != state:
             raise TamperedState(_difference(state, folded))

@@ -73,6 +73,13 @@ class Announcer:
         log.error("%s: %s", key_of(run), fault.detail)
         self._events.announce(ref_of(run), "Warning", fault.type, fault.detail)
 
+    def bug(self, run: Object, error: Exception) -> None:
+        """Tell that the operator itself failed on a run; the log has the details."""
+        words = (
+            f"the operator failed on this run ({type(error).__name__}: {error}) and tries again; please report it with the operator's log"
+        )
+        self._events.announce(ref_of(run), "Warning", "InternalError", words)
+
     def tampered(self, run: Object, what: str) -> None:
         """Tell that a status was changed by hand so that nothing certain is left."""
         words = f"the status does not follow from its journal ({what}), and nothing is left to restore it from; restore the run from a backup, or delete it"

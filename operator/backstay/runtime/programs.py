@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from backstay.api.validate import check_workflow, parse_workflow
+from backstay.api.validate import check_workflow, parse_run, parse_workflow
 from backstay.engine.model import Fault
 from backstay.engine.program import Program, compile_program
 from backstay.errors import InvalidDefinition, NotFound
@@ -46,6 +46,8 @@ class Programs:
         """Return what a run runs. Raises ApiError when the API server cannot be asked."""
         reference = (run.get("spec") or {}).get("workflow") or {}
         pinned = ((run.get("status") or {}).get("revision") or {}).get("name")
+        if not (run.get("status") or {}).get("startedAt") and (fault := _own_fault(run)):
+            return Resolution(fault=fault)
         if reference.get("inline") is not None:
             return await self._inline(reference["inline"])
         if pinned:
@@ -112,6 +114,18 @@ class Programs:
         if program is not None:
             self._cache.move_to_end(key)
         return program
+
+
+def _own_fault(run: Object) -> Fault | None:
+    """Judge what the schema cannot of a run's own spec; a definition in it is judged when it is compiled."""
+    spec = dict(run.get("spec") or {})
+    if (spec.get("workflow") or {}).get("inline") is not None:
+        spec["workflow"] = {"name": "inline"}
+    try:
+        parse_run(spec)
+    except InvalidDefinition as error:
+        return Fault("InvalidRun", "The run cannot be read", _words(error, "spec"))
+    return None
 
 
 def build(spec: Mapping[str, Any]) -> Program:

@@ -80,6 +80,9 @@ class Reconciler:
         except TamperedState as error:
             self.announcer.tampered(known.run, str(error))
             self.queue.wake_in(key, 60)
+        except Exception as error:
+            self.announcer.bug(known.run, error)
+            raise
 
     async def _look(self, key: Key, known: Known) -> None:
         resolution = await self.programs.resolve(known.run)

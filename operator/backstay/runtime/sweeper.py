@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from backstay.api.base import parse_duration
 from backstay.api.run import TimeToLive
 from backstay.engine.codec import time_from_json
 from backstay.errors import ApiError, Conflict, NotFound
@@ -18,7 +17,7 @@ from backstay.kube.backoff import Backoff
 from backstay.names import LABEL_MANAGED_BY, MANAGER
 from backstay.runtime.reconciler import Reconciler
 from backstay.runtime.revisions import expendable
-from backstay.runtime.view import Object, has_finalizer, is_finished, key_of, place, revision_of
+from backstay.runtime.view import Object, has_finalizer, is_finished, key_of, place, revision_of, seconds_of
 
 log = logging.getLogger(__name__)
 _KEEP = TimeToLive()
@@ -99,5 +98,6 @@ def is_over(run: Object, now: datetime) -> bool:
     ttl = (run.get("spec") or {}).get("ttl") or {}
     good = status.get("phase") == "Succeeded"
     default = _KEEP.succeeded if good else _KEEP.failed
-    keep = parse_duration(ttl.get("succeeded" if good else "failed", default))
+    seconds = seconds_of(ttl.get("succeeded" if good else "failed"))
+    keep = default if seconds is None else timedelta(seconds=seconds)
     return keep > timedelta(0) and time_from_json(status["finishedAt"]) + keep <= now

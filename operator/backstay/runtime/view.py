@@ -36,8 +36,16 @@ def has_finalizer(run: Object) -> bool:
 def identity_of(run: Object) -> Identity:
     """Return what never changes about a run."""
     meta, spec = run["metadata"], run.get("spec") or {}
-    timeout = parse_duration(spec["timeout"]).total_seconds() if spec.get("timeout") else None
+    timeout = seconds_of(spec.get("timeout"))
     return Identity(meta["uid"], meta["name"], meta["namespace"], spec.get("parameters") or {}, timeout)
+
+
+def seconds_of(duration: object) -> float | None:
+    """Return the length of a duration in a run's spec; None where there is none, or none that can be read (the run is refused for that)."""
+    try:
+        return None if duration is None else parse_duration(duration).total_seconds()
+    except ValueError:
+        return None
 
 
 def wish_of(run: Object) -> Wish:

@@ -116,3 +116,11 @@ async def test_deleting_a_workflow_leaves_its_live_runs_to_finish(api: FakeApi) 
     async with operating(api):
         await eventually(lambda: ended(api))
     assert status(api)["phase"] == "Succeeded"
+
+
+async def test_a_run_whose_own_spec_cannot_be_read_fails_at_once_with_its_path(api: FakeApi) -> None:
+    api.apply_run({"workflow": {"inline": ONE}, "timeout": "365000d"})
+    async with operating(api):
+        await eventually(lambda: ended(api))
+    assert (status(api)["error"]["type"], api.created) == ("InvalidRun", [])
+    assert 'spec.timeout: "365000d" is longer than ten years' in status(api)["error"]["detail"]
