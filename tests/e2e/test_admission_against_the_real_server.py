@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from tests.cluster.control_plane import ControlPlane
 from tests.support.api import Api, Refused
 from tests.support.waiting import wait_for
@@ -30,6 +31,7 @@ def api(real_control_plane: ControlPlane) -> Iterator[Api]:
     for kind in SCHEMAS:
         api.call("DELETE", f"{_DEFINITIONS}/{definition(kind)['metadata']['name']}")
     api.call("DELETE", f"/api/v1/namespaces/{_NAMESPACE}")
+    api.close()
 
 
 def _serves(api: Api, where: str) -> bool:

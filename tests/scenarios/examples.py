@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.scenarios.fixtures import Market
 from tests.support.cluster import EXAMPLES, Cluster, Place, documents
 
@@ -46,7 +47,7 @@ def exhibition(cluster: Cluster) -> Iterator[Place]:
 def test_an_example_ends_as_it_says(exhibition: Place, example: Path) -> None:
     (name,) = (document["metadata"]["name"] for document in documents(example) if document["kind"] == "WorkflowRun")
     status = exhibition.ended(name)["status"]
-    assert End(status["phase"], status.get("outputs"), status.get("error", {}).get("type")) == promised(example)
+    assert End(status["phase"], status.get("outputs"), status.get("error", {}).get("type")) == promised(example), status.get("error")
 
 
 @pytest.mark.parametrize("example", RUNS, ids=lambda path: path.stem)

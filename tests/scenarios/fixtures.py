@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from backstay.names import idempotency_key
 from tests.support.api import Object
 from tests.support.cluster import EXAMPLES, Cluster, Place, documents
 from tests.support.shop import Books, Shop
-
-from backstay.names import idempotency_key
 
 ORDER = EXAMPLES / "order"
 

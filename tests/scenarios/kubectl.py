@@ -1,6 +1,7 @@
 """What users type: the real kubectl on runs and workflows."""
 
 import pytest
+
 from tests.scenarios.fixtures import Market
 from tests.scenarios.operation import workflow
 from tests.scenarios.people import run_of, shell

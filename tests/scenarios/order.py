@@ -1,6 +1,7 @@
 """The real input: orders of a small shop, whose steps really do their work, and are really undone."""
 
 import pytest
+
 from tests.scenarios.fixtures import Market, succeeded, undone
 from tests.support.cluster import condition, condition_of, phase_of
 
@@ -19,7 +20,7 @@ def test_a_good_order_ends_well_and_stock_and_payment_are_right(market: Market) 
     assert payment["amount"] == 121
     assert run["status"]["outputs"] == {"payment": payment["id"], "shipment": shipment["id"], "parcels": 3}
     assert sorted(succeeded(run)) == sorted(FORWARD)
-    assert "finalizers" not in run["metadata"]
+    market.place.until("good", lambda run: "finalizers" not in run["metadata"])
     market.assert_each_job_ran_once()
 
 

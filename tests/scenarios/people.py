@@ -15,6 +15,8 @@ def shell(script: str) -> Object:
 def run_of(name: str, *steps: Object, **spec: object) -> Object:
     """A run with its definition in place; what is no field of the run goes into the definition."""
     own = {key: spec.pop(key) for key in ("suspend", "cancel", "parameters", "timeout", "ttl", "jobLabels") if key in spec}
+    if "declared" in spec:
+        spec["parameters"] = spec.pop("declared")
     return {
         "apiVersion": "backstay.dev/v1alpha1",
         "kind": "WorkflowRun",
@@ -65,7 +67,7 @@ def test_while_a_run_is_suspended_what_runs_goes_on_and_nothing_new_starts(marke
     assert run["status"]["status"] == "Suspended"
     # Another run goes all its way meanwhile: there was time to start something.
     market.place.ended(market.start("good", "another"))
-    assert [job["metadata"]["annotations"]["backstay.dev/path"] for job in market.place.jobs(name)] == ["reserve", "charge"]
+    assert {job["metadata"]["annotations"]["backstay.dev/path"] for job in market.place.jobs(name)} == {"reserve", "charge"}
     market.place.kubectl("patch", "wfrun", name, "--type=merge", "-p", '{"spec": {"suspend": false}}')
     assert market.place.ended(name)["status"]["phase"] == "Succeeded"
     market.assert_each_job_ran_once()
@@ -124,8 +126,8 @@ def test_a_stuck_run_that_is_being_deleted_can_be_let_go_and_an_event_tells(plac
     assert place.has_run("stuck")
     place.kubectl("annotate", "wfrun", "stuck", "backstay.dev/release-finalizer=true")
     place.gone("stuck")
-    told = [event["message"] for event in place.events("stuck") if event["reason"] == "CompensationAbandoned"]
-    assert told == ["released by annotation; not undone: hotel"]
+    (told,) = wait_for(lambda: [event["message"] for event in place.events("stuck") if event["reason"] == "CompensationAbandoned"])
+    assert told == "released by annotation; not undone: hotel"
 
 
 def test_undoing_that_takes_too_long_is_given_up_and_recorded(place: Place) -> None:
@@ -147,7 +149,7 @@ def test_a_status_that_somebody_edits_is_not_believed_and_is_put_back(market: Ma
     run = market.place.until(name, lambda run: "StatusRestored" in journal_kinds(run))
     assert [step["path"] for step in run["status"]["steps"]] == [step["path"] for step in before["steps"]]
     assert "outputs" not in run["status"]
-    assert any(event["reason"] == "StatusRestored" for event in market.place.events(name))
+    wait_for(lambda: any(event["reason"] == "StatusRestored" for event in market.place.events(name)), what="no Event tells of it")
     market.shop.open("charge")
     assert market.place.ended(name)["status"]["phase"] == "Succeeded"
     market.assert_each_job_ran_once()

@@ -18,7 +18,7 @@ _GROUPS = {
     "workflows": "/apis/backstay.dev/v1alpha1",
     "jobs": "/apis/batch/v1",
     "controllerrevisions": "/apis/apps/v1",
-    "events.events.k8s.io": "/apis/events.k8s.io/v1",
+    "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",
 }
 _PATCHES = {
     "merge": "application/merge-patch+json",
@@ -60,8 +60,8 @@ class Api:
         return self.call("GET", f"{path(resource, namespace)}?{urlencode(query)}")["items"]
 
     def create(self, resource: str, namespace: str | None, body: Object) -> Object:
-        """Create an object."""
-        return self.call("POST", path(resource, namespace), body)
+        """Create an object; an unknown field is an error, as it is for kubectl."""
+        return self.call("POST", f"{path(resource, namespace)}?fieldValidation=Strict", body)
 
     def patch(self, resource: str, namespace: str | None, name: str, body: Any, *, kind: str = "merge", subresource: str = "") -> Object:
         """Patch an object: `kind` is merge or json."""

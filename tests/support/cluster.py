@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import yaml
+
 from tests.support.api import Api, Object
 from tests.support.kubectl import Kubectl
 from tests.support.operator_process import OperatorProcess
@@ -21,7 +23,7 @@ IMAGES = EXAMPLES / "order" / "images.yaml"
 MISSING_IMAGES = "missing/*"
 """Images that the node of a test cluster cannot pull."""
 
-_ESTABLISHED = ("wait", "--for=condition=Established", "--timeout=30s", "crd/workflows.backstay.dev", "crd/workflowruns.backstay.dev")
+_KINDS = ("workflows.backstay.dev", "workflowruns.backstay.dev")
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,12 @@ class Cluster:
     def install(self) -> None:
         """Do what a user does to get Backstay: apply the CRDs, and start the operator."""
         self.kubectl("apply", "--server-side", "-f", str(CRDS))
-        self.kubectl(*_ESTABLISHED)
+        wait_for(self._serves_our_kinds, what="the CRDs are not established")
         self.operator.start()
+
+    def _serves_our_kinds(self) -> bool:
+        found = [self.api.get("customresourcedefinitions", None, name) for name in _KINDS]
+        return all(crd is not None and condition(crd, "Established") == "True" for crd in found)
 
     def place(self, purpose: str) -> "Place":
         """Make a namespace of its own for a test."""
@@ -86,7 +92,7 @@ class Cluster:
                     yield event.get("userAgent", ""), _write_of(event)
 
 
-QUICK = {"BACKSTAY_MISSING_WORKFLOW_SECONDS": "4"}
+QUICK = {"BACKSTAY_MISSING_WORKFLOW_SECONDS": "10"}
 """How the operator of the tests differs from its defaults: it gives up sooner on a workflow that nobody applies."""
 
 
@@ -118,10 +124,13 @@ class Place:
     def apply(self, *manifests: Object | Path | str) -> str:
         """Apply manifests (objects, YAML text or files) with kubectl, all at once; returns what it prints."""
         found = [document for manifest in manifests for document in documents(manifest)]
-        return self.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": found})
+        with NamedTemporaryFile("w", suffix=".yaml", dir=self.cluster.folder) as file:
+            file.write("\n---\n".join(json.dumps(document) for document in found))
+            file.flush()
+            return self.kubectl("apply", "-f", file.name)
 
     def create(self, manifest: Object) -> Object:
-        """Create an object without kubectl."""
+        """Create an object without kubectl; an unknown field is an error, as it is for kubectl. Raises Refused."""
         return self.cluster.api.create(plural(manifest["kind"]), self.name, manifest)
 
     # ---------------------------------------------------------------------------------------------------------- looking
@@ -142,10 +151,9 @@ class Place:
         return found
 
     def jobs(self, run: str | None = None) -> list[Object]:
-        """Return the Jobs of a run, or of all runs of the namespace, oldest first."""
+        """Return the Jobs of a run, or of all runs of the namespace."""
         found = self.cluster.api.list("jobs", self.name)
-        mine = [job for job in found if run is None or job["metadata"].get("annotations", {}).get("backstay.dev/run-name") == run]
-        return sorted(mine, key=lambda job: int(job["metadata"]["resourceVersion"]))
+        return [job for job in found if run is None or job["metadata"]["annotations"]["backstay.dev/run-name"] == run]
 
     def events(self, name: str) -> list[Object]:
         """Return the Events about an object of the namespace."""
@@ -209,4 +217,4 @@ def condition(run: Object, kind: str) -> str:
 
 def condition_of(thing: Object, kind: str) -> Object | None:
     """Return a condition, or None where it is not there."""
-    return next((item for item in thing.get("status", {}).get("conditions", ()) if item["type"] == kind), None)
+    return next((item for item in thing.get("status", {}).get("conditions") or () if item["type"] == kind), None)

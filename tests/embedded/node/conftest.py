@@ -1,10 +1,12 @@
 """Both clusters that the node runs pods for: the embedded one, and a real control plane."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.embedded.node.harness import Cluster, Daemon, Namespace, embedded_command, load, node_command, running
 
 IMAGES = """
@@ -18,7 +20,6 @@ IMAGES = """
 CLUSTERS = [
     pytest.param("embedded", marks=pytest.mark.embedded),
     pytest.param("real", marks=pytest.mark.e2e),
-    pytest.param("mixed", marks=pytest.mark.e2e),
 ]
 
 
@@ -31,22 +32,11 @@ def image_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "images.yaml"
 
 
-@pytest.fixture(scope="session")
-def real_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    from tests.cluster.control_plane import ControlPlane
-
-    with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as control_plane:
-        yield control_plane.kubeconfig
-
-
 @pytest.fixture(scope="session", params=CLUSTERS)
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, image_map: Path) -> Iterator[Cluster]:
     data = tmp_path_factory.mktemp(request.param)
-    if request.param == "mixed":
-        kubeconfig = Path("/tmp/nodework/cp/kubeconfig")
-        command = node_command(kubeconfig, "tests", data, "--image-map", str(image_map))
-    elif request.param == "real":
-        kubeconfig = request.getfixturevalue("real_control_plane")
+    if request.param == "real":
+        kubeconfig = request.getfixturevalue("real_control_plane").kubeconfig
         command = node_command(kubeconfig, "tests", data, "--image-map", str(image_map))
     else:
         kubeconfig = data / "kubeconfig"
@@ -69,17 +59,23 @@ async def ns(cluster: Cluster) -> AsyncIterator[Namespace]:
             await namespace.clear()
 
 
-@pytest.fixture
-def second_node(cluster: Cluster, tmp_path: Path) -> Iterator[Daemon]:
-    """A node of the test's own, to be killed and started again; pods come to it by name, `second`."""
-    with running(Daemon(node_command(cluster.kubeconfig, "second", tmp_path / "node"), tmp_path / "log")) as daemon:
+@pytest.fixture(scope="module")
+def second_node_daemon(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A node that tests of a module share, to be killed and started again. Its Node object goes with it: other tests count nodes."""
+    folder = tmp_path_factory.mktemp("second")
+    with running(Daemon(node_command(cluster.kubeconfig, "second", folder / "node"), folder / "log")) as daemon:
         yield daemon
+    asyncio.run(remove_node(cluster, "second"))
 
 
-@pytest.fixture(autouse=True)
-async def no_second_node(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    """Take the second node's object away after a test that had one, so that tests find a cluster of one node."""
-    yield
-    if "second_node" in request.fixturenames:
-        async with load(cluster.kubeconfig) as api:
-            await api.delete("/api/v1/nodes/second")
+async def remove_node(cluster: Cluster, name: str) -> None:
+    async with load(cluster.kubeconfig) as api:
+        await api.delete(f"/api/v1/nodes/{name}")
+
+
+@pytest.fixture
+def second_node(second_node_daemon: Daemon) -> Daemon:
+    """The second node, running; pods come to it by its name, `second`."""
+    if not second_node_daemon.is_running:
+        second_node_daemon.start()
+    return second_node_daemon

@@ -24,6 +24,8 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.02
+JOB_BACKOFF_SECONDS = 2.0
+"""In the embedded cluster of the tests; 10 s in a real one. It counts from the failure, whose time is told in whole seconds."""
 
 
 @dataclass
@@ -47,6 +49,10 @@ class Daemon:
                 raise AssertionError(f"{self.command} is not ready:\n{self.log.read_text()[-4000:]}")
             time.sleep(POLL_SECONDS)
         return line.decode()
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def stop(self) -> int:
         """Ask it to end; returns its exit code."""
@@ -277,4 +283,15 @@ def load(kubeconfig: Path) -> Api:
 def embedded_command(data: Path, kubeconfig: Path, images: Path, *more: str) -> list[str]:
     """Return the command line of an embedded cluster whose node is called `tests`."""
     command = [sys.executable, "-m", "backstay.local.cluster", "--data", str(data / "cluster"), "--kubeconfig", str(kubeconfig)]
-    return [*command, "--node", "tests", "--image-map", str(images), "--missing-images", MISSING_IMAGES, *more]
+    return [
+        *command,
+        "--job-backoff",
+        str(JOB_BACKOFF_SECONDS),
+        "--node",
+        "tests",
+        "--image-map",
+        str(images),
+        "--missing-images",
+        MISSING_IMAGES,
+        *more,
+    ]

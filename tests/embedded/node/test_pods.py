@@ -7,6 +7,7 @@ import signal
 from datetime import datetime
 
 import pytest
+
 from tests.embedded.node.harness import Namespace, condition, container, end, is_running, parent_of, phase, program_of, waiting
 
 

@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
+
+from backstay.local.node.api import Obj
 from tests.embedded.node.harness import (
     Daemon,
     Namespace,
@@ -19,8 +21,6 @@ from tests.embedded.node.harness import (
     until,
     waiting,
 )
-
-from backstay.local.node.api import Obj
 
 TWICE = "echo ran >> {file}; sleep 100"
 
@@ -109,13 +109,14 @@ async def test_two_nodes_cannot_share_a_folder(ns: Namespace, second_node: Daemo
     assert b"another node works in this folder" in told
 
 
-async def test_what_a_pod_left_is_removed_with_its_object(ns: Namespace, second_node: Daemon, tmp_path: Path) -> None:
+async def test_what_a_pod_left_is_removed_with_its_object(ns: Namespace, second_node: Daemon) -> None:
     pod = await ns.ended(await ns.run("echo hello", nodeName="second"))
-    folder = tmp_path / "node" / "pods" / pod["metadata"]["uid"]
+    node = second_node.log.parent / "node"
+    folder = node / "pods" / pod["metadata"]["uid"]
     assert folder.exists()
     await ns.delete("pods", pod["metadata"]["name"])
     await ns.until_gone("pods", pod["metadata"]["name"])
-    await until(lambda: not folder.exists() and not (tmp_path / "node" / "begun" / pod["metadata"]["uid"]).exists())
+    await until(lambda: not folder.exists() and not (node / "begun" / pod["metadata"]["uid"]).exists())
 
 
 @pytest.mark.parametrize("kills", [3])

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from tests.support.shop import PROGRAM, Shop
 from tests.support.waiting import wait_for
 

@@ -1,7 +1,7 @@
 """Requests and what the API server answers: one table for the embedded server and for the real one.
 
-`test_admission.py` holds the embedded server's admission against it, and `tests/e2e/test_admission_against_the_real_server.py` holds the table itself
-against Kubernetes. Messages are compared as sets of causes: a Go map has no order, so the real server's has none either.
+`test_admission.py` holds the embedded server's admission against it, and `tests/e2e/test_admission_against_the_real_server.py` holds the
+table itself against Kubernetes. Messages are compared as sets of causes: a Go map has no order, so the real server's has none either.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ GROUP = "cases.backstay.test"
 class Case:
     """A create (or, with `change`, a create and then an update) and the causes of its refusal; none means that it is accepted.
 
-    `kind` names a custom kind of `SCHEMAS` or a builtin one, `body` is the object without apiVersion, kind and name, `causes` are `field: message`.
+    `kind` names a custom kind of `SCHEMAS` or a builtin one, `body` is the object without apiVersion, kind and name, `causes` are `field:
+    message`.
     """
 
     name: str

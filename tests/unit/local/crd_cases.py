@@ -211,6 +211,36 @@ CRDS: list[CrdCase] = [
         ),
     ),
     CrdCase(
+        "a rule on a member of no type",
+        _ruled({"rule": "has(self.b)"}, b={"x-kubernetes-preserve-unknown-fields": True}),
+        (f'{_RULES}.rule: Invalid value: {{"Rule":"has(self.b)",{_REST}}}: compilation failed: ERROR: <input>:1:4: undefined field \'b\'',),
+    ),
+    CrdCase(
+        "a rule on a map of anything",
+        _ruled({"rule": "has(self.b)"}, b={"type": "object", "additionalProperties": {"x-kubernetes-preserve-unknown-fields": True}}),
+        (f'{_RULES}.rule: Invalid value: {{"Rule":"has(self.b)",{_REST}}}: compilation failed: ERROR: <input>:1:4: undefined field \'b\'',),
+    ),
+    CrdCase(
+        "a rule on an object of anything",
+        _ruled({"rule": "has(self.b)"}, b={"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+    ),
+    CrdCase(
+        "a rule on a free map",
+        _ruled({"rule": "has(self.b)"}, b={"type": "object", "additionalProperties": True}),
+    ),
+    CrdCase(
+        "a rule on an unknown member of what preserves",
+        crd(
+            {
+                "type": "object",
+                "properties": {"a": _TEXT},
+                "x-kubernetes-preserve-unknown-fields": True,
+                "x-kubernetes-validations": [{"rule": "has(self.b)"}],
+            }
+        ),
+        (f'{_RULES}.rule: Invalid value: {{"Rule":"has(self.b)",{_REST}}}: compilation failed: ERROR: <input>:1:4: undefined field \'b\'',),
+    ),
+    CrdCase(
         "a rule that is no condition",
         _ruled({"rule": "size('x')"}),
         (f'{_RULES}.rule: Invalid value: {{"Rule":"size(\'x\')",{_REST}}}: cel expression must evaluate to a bool',),

@@ -5,6 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
+from backstay.local import admission
+from backstay.local.resources import Registry, Resource
+from backstay.local.status import StatusError
 from tests.unit.local.admission_cases import (
     BUILTIN,
     BUILTINS,
@@ -18,10 +22,6 @@ from tests.unit.local.admission_cases import (
     definition,
 )
 from tests.unit.local.crd_cases import CRDS, CrdCase
-
-from backstay.local import admission
-from backstay.local.resources import Registry, Resource
-from backstay.local.status import StatusError
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _UID = "7d3c2a51-0000-4000-8000-000000000001"

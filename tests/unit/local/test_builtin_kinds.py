@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backstay.local.admission import prepare_create, prepare_update
+from backstay.local.admission import defaulted, prepare_create, prepare_update
 from backstay.local.resources import Registry, Resource
 from backstay.local.status import StatusError
 
@@ -73,6 +73,20 @@ def test_a_job_without_labels_takes_those_of_its_template(registry: Registry) ->
     made = _created(registry, job)
     assert made["metadata"]["labels"] == made["spec"]["template"]["metadata"]["labels"]
     assert made["metadata"]["labels"]["app"] == "shop"
+
+
+def test_the_writer_of_a_job_manages_the_defaults_and_not_what_the_server_generates(registry: Registry) -> None:
+    made = defaulted(_resource(registry, "batch", "jobs"), _job(paralellism=1))
+    assert made["spec"]["backoffLimit"] == 6
+    assert "selector" not in made["spec"]
+    assert "paralellism" not in made["spec"]
+    assert "labels" not in made["spec"]["template"]["metadata"]
+    assert "status" not in made
+
+
+def test_a_job_without_any_labels_has_the_generated_ones(registry: Registry) -> None:
+    made = _created(registry, _job())
+    assert made["metadata"]["labels"] == made["spec"]["template"]["metadata"]["labels"]
 
 
 def test_a_job_with_a_failure_policy_replaces_only_failed_pods_and_awaits_true_conditions(registry: Registry) -> None:

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.unit.local.crd_cases import GROUP, crd
 
 from backstay.local import admission, crds
 from backstay.local.resources import Registry, Resource, version_order
 from backstay.local.status import StatusError
+from tests.unit.local.crd_cases import GROUP, crd
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _LATER = datetime(2026, 1, 3, tzinfo=UTC)

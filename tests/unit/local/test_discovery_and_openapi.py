@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.unit.local.crd_cases import GROUP, crd
 
 from backstay.local import admission, discovery, openapi
 from backstay.local.resources import Registry
 from backstay.local.status import StatusError
+from tests.unit.local.crd_cases import GROUP, crd
 
 
 @pytest.fixture
