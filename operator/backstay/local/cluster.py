@@ -24,13 +24,13 @@ import uvloop
 
 from backstay.errors import BackstayError
 from backstay.kube.login import Access
+from backstay.local.apiserver.server import NotLoopback, Server, serve
+from backstay.local.apiserver.store import InUse
 from backstay.local.controllers.job_plan import Backoff
 from backstay.local.controllers.manager import running_controllers
 from backstay.local.node.agent import NodeOptions, running_node
 from backstay.local.node.arguments import add_node_arguments, capacity_from
 from backstay.local.node.pod import Delays
-from backstay.local.server import NotLoopback, Server, serve
-from backstay.local.store import InUse
 
 DESCRIPTION: Final = """A Kubernetes cluster in one process: for laptops and tests.
 Pods run as processes of this machine and as this user. Nothing listens beyond loopback."""

@@ -29,10 +29,10 @@ from backstay.kube.backoff import Backoff
 from backstay.kube.client import Client, Object
 from backstay.kube.login import from_files
 from backstay.kube.resources import Resource
+from backstay.local.apiserver.store import InUse
 from backstay.local.cluster import ClusterOptions, EmbeddedCluster
 from backstay.local.node.logs import LogQuery, read_log
 from backstay.local.node.process import Command, ContainerProcess, Launcher
-from backstay.local.store import InUse
 
 Say = Callable[[str], None]
 """Shows a line to whoever started it."""

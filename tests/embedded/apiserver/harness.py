@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from backstay.local.server import Server, serve
+from backstay.local.apiserver.server import Server, serve
 from tests.support.kubectl import Kubectl
 
 MERGE, JSON_PATCH, STRATEGIC = (f"application/{kind}+json" for kind in ("merge-patch", "json-patch", "strategic-merge-patch"))

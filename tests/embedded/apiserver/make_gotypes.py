@@ -1,4 +1,4 @@
-"""Make operator/backstay/local/gotypes.txt from the Go sources of Kubernetes (k8s.io/api, apimachinery, apiextensions-apiserver).
+"""Make operator/backstay/local/apiserver/gotypes.txt from the Go sources of Kubernetes (k8s.io/api, apimachinery, apiextensions-apiserver).
 
 Run it by hand after `go mod download` of those modules, when the version that the embedded cluster speaks goes up:
 
@@ -62,7 +62,7 @@ def main(cache: Path, version: str) -> None:
         if name not in SPECIAL and not name.endswith("List"):
             out.append(f"{name} map=atomic" if name in atomic else name)
             out.extend(line for line in rows if not line.endswith(" + meta/v1.TypeMeta"))
-    target = Path(__file__).parents[3] / "operator/backstay/local/gotypes.txt"
+    target = Path(__file__).parents[3] / "operator/backstay/local/apiserver/gotypes.txt"
     target.write_text("\n".join(out) + "\n")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backstay.local.gc import expire_events
+from backstay.local.apiserver.gc import expire_events
 from tests.embedded.apiserver.harness import Api, until
 from tests.embedded.apiserver.paths import CONFIG_MAPS, CORE, JOBS, NAMESPACES, PODS, WIDGETS
 from tests.embedded.apiserver.widgets import CRDS_PATH, definition, widget

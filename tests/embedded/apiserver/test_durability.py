@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import yaml
 
-from backstay.local.store import Compacted, InUse, Key, Store
+from backstay.local.apiserver.store import Compacted, InUse, Key, Store
 from tests.embedded.apiserver.harness import running, until
 from tests.embedded.apiserver.paths import CONFIG_MAPS, CORE, WIDGETS
 from tests.embedded.apiserver.widgets import CRDS_PATH, definition, widget
@@ -27,7 +27,7 @@ def token_of(kubeconfig: Path) -> str:
 @asynccontextmanager
 async def process(data: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str, dict[str, str]]]:
     """Run the server as its own process; yields it with its URL and the headers to send."""
-    command = [sys.executable, "-m", "backstay.local.server", "--data", str(data), "--port", "0"]
+    command = [sys.executable, "-m", "backstay.local.apiserver.server", "--data", str(data), "--port", "0"]
     server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         assert server.stdout is not None

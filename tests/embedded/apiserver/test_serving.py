@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 import yaml
 
-from backstay.local.server import NotLoopback, serve
+from backstay.local.apiserver.server import NotLoopback, serve
 from tests.embedded.apiserver.harness import Api, client, running
 from tests.embedded.apiserver.paths import CONFIG_MAPS, WIDGETS
 from tests.embedded.apiserver.widgets import widget

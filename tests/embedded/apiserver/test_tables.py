@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from backstay.local.jsonpath import JSONPathError, find
-from backstay.local.printers import human_duration
+from backstay.local.apiserver.jsonpath import JSONPathError, find
+from backstay.local.apiserver.printers import human_duration
 from tests.embedded.apiserver.harness import TABLE, Api
 from tests.embedded.apiserver.paths import CORE, JOBS, PODS, WIDGETS
 from tests.embedded.apiserver.widgets import CRDS_PATH, definition, widget

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from backstay.local.creating import create_object
+from backstay.local.apiserver.creating import create_object
 from tests.embedded.apiserver.harness import TABLE, Api, running
 from tests.embedded.apiserver.paths import CORE, WIDGETS
 from tests.embedded.apiserver.widgets import CRDS_PATH, definition, widget

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from backstay.local import admission
-from backstay.local.resources import Registry, Resource
-from backstay.local.status import StatusError
+from backstay.local.apiserver import admission
+from backstay.local.apiserver.resources import Registry, Resource
+from backstay.local.apiserver.status import StatusError
 from tests.unit.local.admission_cases import (
     BUILTIN,
     BUILTINS,

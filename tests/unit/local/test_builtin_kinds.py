@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from backstay.local.admission import defaulted, prepare_create, prepare_update
-from backstay.local.resources import Registry, Resource
-from backstay.local.status import StatusError
+from backstay.local.apiserver.admission import defaulted, prepare_create, prepare_update
+from backstay.local.apiserver.resources import Registry, Resource
+from backstay.local.apiserver.status import StatusError
 
 _NOW = datetime(2026, 1, 2, tzinfo=UTC)
 _UID = "7d3c2a51-0000-4000-8000-000000000001"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from backstay.local import admission, crds
-from backstay.local.resources import Registry, Resource, version_order
-from backstay.local.status import StatusError
+from backstay.local.apiserver import admission, crds
+from backstay.local.apiserver.resources import Registry, Resource, version_order
+from backstay.local.apiserver.status import StatusError
 from tests.unit.local.crd_cases import GROUP, crd
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from backstay.local import admission, discovery, openapi
-from backstay.local.resources import Registry
-from backstay.local.status import StatusError
+from backstay.local.apiserver import admission, discovery, openapi
+from backstay.local.apiserver.resources import Registry
+from backstay.local.apiserver.status import StatusError
 from tests.unit.local.crd_cases import GROUP, crd
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backstay.local.schema import check_rules, compile_schema
+from backstay.local.apiserver.schema import check_rules, compile_schema
 
 
 def _schema(rules: list[dict[str, Any]], **properties: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backstay.local.schema import check_embedded, compile_schema, pruned, with_defaults
+from backstay.local.apiserver.schema import check_embedded, compile_schema, pruned, with_defaults
 
 _OBJECT = {"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "a"}}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backstay.local.schema import check_unique, check_value, compile_schema
+from backstay.local.apiserver.schema import check_unique, check_value, compile_schema
 
 _NAME = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from backstay.local import fields, syntax
-from backstay.local.quantity import parse_quantity
+from backstay.local.apiserver import fields, syntax
+from backstay.local.apiserver.quantity import parse_quantity
 
 VALUES: list[tuple[Any, str]] = [
     ("a", '"a"'),

@@ -13,11 +13,11 @@ from fractions import Fraction
 from typing import Final
 
 from backstay import errors
+from backstay.local.apiserver.quantity import parse_quantity
 from backstay.local.controllers.job_view import is_ended
 from backstay.local.controllers.work import WorkQueue
 from backstay.local.node.api import Api, Obj, Reflector
 from backstay.local.node.state import timestamp
-from backstay.local.quantity import parse_quantity
 
 log = logging.getLogger(__name__)
 

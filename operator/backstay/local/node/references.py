@@ -11,8 +11,8 @@ from typing import Any, Final
 import orjson
 
 from backstay import errors
+from backstay.local.apiserver.quantity import parse_quantity
 from backstay.local.node.api import Api, Obj
-from backstay.local.quantity import parse_quantity
 
 POD_IP: Final = "127.0.0.1"
 """Every pod of this node shares the machine's network; nothing listens beyond loopback unless the pod's own command does."""

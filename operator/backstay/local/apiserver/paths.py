@@ -1,0 +1,91 @@
+"""Everything that is served besides resources: discovery, OpenAPI, version, health."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any, Final
+
+import orjson
+
+from backstay.local.apiserver import discovery, openapi
+from backstay.local.apiserver.responses import Reply
+from backstay.local.apiserver.state import Cluster
+
+VERSION: Final = "v1.37.2+backstay"
+"""The Kubernetes release whose behaviour is imitated; what follows the plus is build metadata to semver, as in k3s."""
+
+PUBLIC: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
+"""Paths that need no token, as in the real server."""
+
+_DISCOVERY_TYPE: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+def reply(cluster: Cluster, path: str, accept: str) -> Reply | None:
+    """Answer a GET of a path that is no resource; None where nothing is served there."""
+    path = path.rstrip("/") or "/"
+    parts = path.strip("/").split("/")
+    if parts[0] in ("healthz", "livez", "readyz"):
+        return Reply(200, b"ok", "text/plain")
+    if path == "/version":
+        return _json(version())
+    if path in ("/api", "/apis"):
+        return _discovery(cluster, path, accept)
+    if parts[0] in ("api", "apis"):
+        return _group_discovery(cluster, parts)
+    if parts[0] == "openapi":
+        return _openapi(cluster, parts[1:])
+    if path == "/":
+        return _json({"paths": ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]})
+    return None
+
+
+def version() -> dict[str, str]:
+    """Return what `/version` says."""
+    major, minor = VERSION.removeprefix("v").split(".")[:2]
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return {
+        "major": major,
+        "minor": minor,
+        "emulationMajor": major,
+        "emulationMinor": minor,
+        "minCompatibilityMajor": major,
+        "minCompatibilityMinor": str(int(minor) - 1),
+        "gitVersion": VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": f"python{platform.python_version()}",
+        "compiler": platform.python_implementation(),
+        "platform": f"{platform.system().lower()}/{machine}",
+    }
+
+
+def _json(value: Any) -> Reply:
+    return Reply(200, orjson.dumps(value))
+
+
+def _discovery(cluster: Cluster, path: str, accept: str) -> Reply:
+    if "as=APIGroupDiscoveryList" in accept and "v=v2" in accept.replace("v=v2beta1", ""):
+        return Reply(200, orjson.dumps(discovery.aggregated(cluster.registry, legacy=path == "/api")), _DISCOVERY_TYPE)
+    return _json(discovery.api_versions() if path == "/api" else discovery.api_groups(cluster.registry))
+
+
+def _group_discovery(cluster: Cluster, parts: list[str]) -> Reply | None:
+    if parts[0] == "api" and len(parts) == 2:
+        return _json(discovery.resource_list(cluster.registry, "", parts[1]))
+    if parts[0] == "apis" and len(parts) == 2:
+        return _json(discovery.api_group(cluster.registry, parts[1]))
+    if parts[0] == "apis" and len(parts) == 3:
+        return _json(discovery.resource_list(cluster.registry, parts[1], parts[2]))
+    return None
+
+
+def _openapi(cluster: Cluster, parts: list[str]) -> Reply | None:
+    if parts == ["v2"]:
+        return _json(openapi.v2(cluster.registry))
+    if parts == ["v3"]:
+        return _json(openapi.index(cluster.registry))
+    if parts[:1] == ["v3"]:
+        document = openapi.document(cluster.registry, "/".join(parts[1:]))
+        return None if document is None else _json(document)
+    return None
