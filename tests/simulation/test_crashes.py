@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+
 from backstay import names
 from backstay.engine import journal
 from tests.support.fake_api import FakeApi

@@ -1,0 +1,110 @@
+"""backstay why: what a run waits for."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from backstay.cli.options import Format, FormatOption, Place
+
+if TYPE_CHECKING:
+    from backstay.cli.views.seen import Run
+    from backstay.cli.views.why import Evidence
+    from backstay.engine.model import JobFact
+    from backstay.kube.client import Client
+
+_MOST_JOBS: Final = 20
+"""Jobs that are asked about one by one; a run that waits for more waits for each of them in the same way."""
+
+
+async def why(
+    place: Place,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run, as order-7f2 or wfrun/order-7f2.")],
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Say what a run is waiting for, and what to do about it.
+
+    One sentence with the mend.
+
+    It looks at the run, at the Jobs and pods of the steps that go on, and at the warnings about them.
+
+    \b
+    Examples:
+      backstay why order-7f2
+      backstay why order-7f2 -o json
+    """
+    from backstay.cli.output import print_data, print_lines
+    from backstay.cli.reading import get_run, read_whole, run_name
+    from backstay.cli.views.text import Span, clean, line
+    from backstay.cli.views.why import why as answer_of
+
+    async with place.connect() as (client, namespace):
+        found = await read_whole(client, await get_run(client, namespace, run_name(run)))
+        evidence = await _evidence(client, found)
+    answer = answer_of(found, evidence, datetime.now(UTC))
+    if output is not Format.TEXT:
+        print_data({"name": found.name, "namespace": found.namespace, "status": found.shown_phase, **answer.to_json()}, output)
+        return
+    print_lines([line(Span(found.name, "bold"), f": {clean(answer.sentence)}")])
+    if answer.mend:
+        print_lines([line(Span("→ ", "dim"), clean(answer.mend))])
+
+
+async def _evidence(client: "Client", run: "Run") -> "Evidence":
+    """Ask for what the status does not say. What may not be read is left out."""
+    from backstay.cli.views.why import Evidence, active_jobs
+    from backstay.errors import Forbidden, NotFound
+    from backstay.executors.job_fact import fact
+    from backstay.executors.job_seen import seen_job, seen_pod
+    from backstay.kube import resources
+    from backstay.names import LABEL_RUN
+
+    wanted = [str(record.job) for record in active_jobs(run)][:_MOST_JOBS]
+    if not wanted or run.is_finished:
+        return Evidence()
+    selector = f"{LABEL_RUN}={run.uid}"
+    try:
+        jobs = {
+            seen["metadata"]["name"]: seen for seen in (await client.list(resources.JOBS, run.namespace, label_selector=selector)).items
+        }
+        pods = [seen_pod(seen) for seen in (await client.list(resources.PODS, run.namespace, label_selector=selector)).items]
+    except (Forbidden, NotFound):
+        return Evidence(warnings=await _warnings(client, run, []))
+    facts: dict[str, JobFact] = {}
+    newest: dict[str, str] = {}
+    for name in wanted:
+        if name in jobs:
+            job = seen_job(jobs[name])
+            own = [pod for pod in pods if pod.job_uid == job.uid]
+            facts[name] = fact(job, own, datetime.now(UTC))
+            if own:
+                newest[name] = max(own, key=lambda pod: pod.created_at).name
+    uids = [jobs[name]["metadata"]["uid"] for name in wanted if name in jobs and name not in newest]
+    is_unmade = any(name not in jobs for name in wanted)
+    warnings = await _warnings(client, run, uids) if uids or is_unmade else []
+    return Evidence(facts, newest, warnings, asked=True)
+
+
+async def _warnings(client: "Client", run: "Run", job_uids: list[str]) -> list[str]:
+    """The warnings about the run and about Jobs that have no pod, the oldest first: a quota shows nowhere else."""
+    from backstay.errors import ApiError
+    from backstay.kube import resources
+
+    found: list[tuple[str, str]] = []
+    for uid in [run.uid, *job_uids]:
+        try:
+            page = await client.list(resources.EVENTS, run.namespace, field_selector=f"regarding.uid={uid}")
+        except ApiError:
+            continue
+        found += [(_when(event), str(event.get("note") or "")) for event in page.items if _tells(event)]
+    return [words for _, words in sorted(found)]
+
+
+def _tells(event: dict[str, Any]) -> bool:
+    """Of a run's own events only those count that tell of trouble with the API server; of a Job's, those that tell why it has no pod."""
+    return event.get("type") == "Warning" and event.get("reason") in ("Waiting", "FailedCreate")
+
+
+def _when(event: dict[str, Any]) -> str:
+    series = event.get("series") or {}
+    return str(series.get("lastObservedTime") or event.get("eventTime") or event.get("deprecatedLastTimestamp") or "")

@@ -1,0 +1,1 @@
+"""What the commands show, as pure functions over manifests, statuses and programs."""

@@ -1,0 +1,151 @@
+"""The journal of a run as a story: when, what, which step, why, who."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from backstay.cli.views.seen import Run
+from backstay.cli.views.text import Line, Span, clean, length, line, one_line
+from backstay.engine import codec, journal
+from backstay.engine.model import Entry
+from backstay.engine.paths import ROOT
+from backstay.errors import IllegalTransition, TamperedState
+
+_WORDS: Final = 400
+_KINDS: Final = {
+    "RunStarted": "the run begins",
+    "RunRefused": "the run is refused",
+    "RunSuspended": "the run is suspended",
+    "RunResumed": "the run goes on",
+    "CancelRequested": "the run is cancelled",
+    "DeletionRequested": "the run is deleted",
+    "RunCancelled": "the run has ended early",
+    "RunFailing": "the run fails; what still goes on is stopped",
+    "RunStopping": "the run is ended by the workflow; what still goes on is stopped",
+    "RunCompensating": "undoing begins",
+    "RunSucceeded": "the run has succeeded",
+    "RunFailed": "the run has failed",
+    "VariablesSet": "variables are set",
+    "CompensationAbandoned": "undoing is given up",
+    "StatusRestored": "a status that did not follow from the journal was set right",
+    "StepStarted": "begins",
+    "AttemptStarted": "begins",
+    "StepWaiting": "begins",
+    "StepSkipped": "is skipped",
+    "StepSucceeded": "has succeeded",
+    "StepRetrying": "failed and will be tried again",
+    "StepCatching": "failed, and a handler takes over",
+    "StepCaught": "is done: its handler has dealt with the error",
+    "StepStopping": "is stopped",
+    "StepFailed": "has failed",
+    "StepCancelled": "was stopped before its end",
+    "StepCompensated": "is undone",
+    "JobSeen": "its Job is known",
+    "LateResult": "ended after it was given up",
+    "DeadlineMoved": "its deadline has moved",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """The journal, read and verified."""
+
+    entries: tuple[Entry, ...]
+    dropped: int
+    verdict: str
+    is_sound: bool
+
+
+def read_story(run: Run) -> Story:
+    """Read a run's journal, and hold the status against it."""
+    kept = run.status.get("journal")
+    given: Mapping[str, Any] = kept if isinstance(kept, Mapping) else {}
+    entries, unreadable = [], 0
+    for data in given.get("entries") or ():
+        try:
+            entries.append(codec.entry_from_json(data))
+        except (TamperedState, AttributeError):
+            unreadable += 1
+    count = given.get("dropped") or 0
+    if not isinstance(count, int):
+        return Story(tuple(entries), 0, f"NOT TO BE TRUSTED: the number of dropped entries is {clean(repr(count), _WORDS)}", False)
+    dropped = count
+    verdict, is_sound = _verdict(run, entries, dropped, unreadable)
+    return Story(tuple(entries), dropped, verdict, is_sound)
+
+
+def _verdict(run: Run, entries: list[Entry], dropped: int, unreadable: int) -> tuple[str, bool]:
+    if not entries and not run.state.steps and run.state.run.phase is None:
+        return "nothing has happened yet", True
+    if unreadable:
+        return f"NOT TO BE TRUSTED: {unreadable:,} of the journal's entries cannot be read", False
+    if entries and entries[0].sequence != dropped + 1:
+        return (
+            f"NOT TO BE TRUSTED: the journal says that {dropped:,} entries are gone, and begins with entry {entries[0].sequence:,}",
+            False,
+        )
+    try:
+        journal.verify(run.status)
+    except (TamperedState, IllegalTransition, ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"NOT TO BE TRUSTED: {clean(one_line(str(error)), _WORDS)}", False
+    seal = clean(run.state.head)
+    if dropped:
+        return (
+            f"the {len(entries):,} newest entries form an unbroken chain that ends in the seal {seal}, and the status agrees with them",
+            True,
+        )
+    return f"the chain of all {len(entries):,} entries is unbroken (seal {seal}), and the status is exactly what follows from it", True
+
+
+def story(told: Story) -> list[Line]:
+    """Return the lines that tell what happened."""
+    lines: list[Line] = []
+    if told.dropped:
+        count = f"{told.dropped:,} older {'entry is' if told.dropped == 1 else 'entries are'}"
+        lines.append(line(Span(f"({count} no longer kept; the story begins at entry {told.dropped + 1:,})", "dim")))
+    day = ""
+    for entry in told.entries:
+        date = entry.time.astimezone(UTC).strftime("%Y-%m-%d")
+        if date != day:
+            day = date
+            lines.append(line(Span(f"{date} (UTC)", "bold")))
+        lines.append(_entry_line(entry, told.entries[0].time))
+    lines.append(line(Span(told.verdict, "dim" if told.is_sound else "Failed")))
+    return lines
+
+
+def _entry_line(entry: Entry, began: datetime) -> Line:
+    time = entry.time.astimezone(UTC).strftime("%H:%M:%S.%f")[:-3]
+    phase = str(entry.changes.get("phase") or "")
+    after = f"+{length(entry.time - began)}"
+    who = f"  by {clean(entry.actor)}" if entry.actor != "operator" else ""
+    reason = f": {clean(one_line(entry.reason), _WORDS)}" if entry.reason else ""
+    return line(f"  {time}  ", Span(f"{after:>8}", "dim"), "  ", Span(_words(entry), phase), reason, Span(who, "bold"))
+
+
+def _words(entry: Entry) -> str:
+    words = _KINDS.get(entry.kind) or _split(entry.kind)
+    if not entry.path:
+        return words
+    name = "the body of the workflow" if entry.path == ROOT else clean(entry.path)
+    attempt = f" (attempt {entry.attempt})" if entry.attempt > 1 or (entry.attempt and entry.kind == "StepRetrying") else ""
+    return f"{name}{attempt} {words}" if entry.kind in _KINDS and not words.startswith("its") else f"{name}{attempt}: {words}"
+
+
+def _split(kind: str) -> str:
+    """Words for a kind of entry that this version does not know: `RunPinned` is `run pinned`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", clean(kind)).lower()
+
+
+def story_data(run: Run, told: Story) -> dict[str, Any]:
+    """Return the journal as data."""
+    return {
+        "name": run.name,
+        "namespace": run.namespace,
+        "dropped": told.dropped,
+        "verified": told.is_sound,
+        "verdict": told.verdict,
+        "entries": [codec.entry_to_json(entry) for entry in told.entries],
+    }

@@ -1,0 +1,361 @@
+"""Why a run waits: one sentence, and what to do about it. Pure: what must be asked of the cluster comes in as evidence.
+
+A reason is looked for in this order; the first that holds is the answer:
+
+    it has ended · it has not begun (no workflow, no operator) · it is suspended · undoing is stuck · a step waits for something
+    that a person must mend · a step is retried, waits, is stopped, runs · nothing goes on, although it should
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from backstay.cli.views.seen import Run
+from backstay.cli.views.text import clean, counted, length, listed, moment, one_line
+from backstay.engine import codec
+from backstay.engine.compensation import to_undo
+from backstay.engine.conditions import going_on, stuck_at
+from backstay.engine.model import Fault, JobFact, JobState, Phase, StepRecord
+from backstay.engine.paths import undo_path, undone_by
+from backstay.names import ANNOTATION_RELEASE
+
+LATE: Final = timedelta(seconds=30)
+"""After so long a delay the operator is to blame, not the load."""
+_WORDS: Final = 600
+
+
+class Cause(StrEnum):
+    """What a run waits for, as one word for programs."""
+
+    NOTHING = "Nothing"
+    OPERATOR = "Operator"
+    WORKFLOW = "Workflow"
+    RESUME = "Resume"
+    PERSON = "Person"
+    POD_START = "PodStart"
+    API = "ApiServer"
+    RETRY = "Retry"
+    TIMER = "Timer"
+    STOP = "Stop"
+    JOB = "Job"
+    STEP = "Step"
+    FINALIZER = "Finalizer"
+
+
+_URGENCY: Final = {
+    cause: rank
+    for rank, cause in enumerate((Cause.PERSON, Cause.API, Cause.OPERATOR, Cause.POD_START, Cause.RETRY, Cause.STOP, Cause.JOB, Cause.STEP))
+}
+"""Which of several steps that go on at once to name first: what somebody must mend before what goes well; timers last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the cluster was asked for besides the run: Jobs with what is seen of their pods by name, and warnings (newest last)."""
+
+    jobs: Mapping[str, JobFact] = field(default_factory=dict)
+    pods: Mapping[str, str] = field(default_factory=dict)
+    """The name of the newest pod of a Job, by the name of the Job."""
+    warnings: Sequence[str] = ()
+    asked: bool = False
+    """Whether Jobs and Pods could be asked for at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Why a run waits. `mend` is empty where there is nothing to do but to wait."""
+
+    cause: Cause
+    sentence: str
+    mend: str = ""
+    step: str = ""
+    until: datetime | None = None
+    others: tuple[str, ...] = ()
+    """Paths of the other steps that go on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as data."""
+        found: dict[str, Any] = {"waitsFor": str(self.cause), "sentence": self.sentence, "mend": self.mend, "step": self.step}
+        found["until"] = codec.time_to_json(self.until) if self.until else None
+        return {**found, "others": list(self.others)}
+
+
+def why(run: Run, evidence: Evidence, now: datetime) -> Answer:
+    """Return why a run waits, or that it does not."""
+    record = run.state.run
+    if record.is_finished:
+        return _finished(run)
+    if record.phase is None:
+        return _not_begun(run, now)
+    if record.suspended_at is not None:
+        return _suspended(run, record.suspended_at, now)
+    if run.program is not None and (stuck := stuck_at(run.program, run.state)) is not None:
+        return _stalled(run, stuck)
+    active = going_on(run.state)
+    if not active:
+        return _nothing_goes_on(run, now)
+    answers = sorted((_step(run, step, evidence, now) for step in active), key=lambda item: _URGENCY.get(item.cause, len(_URGENCY)))
+    first = answers[0]
+    others = tuple(item.step for item in answers[1:])
+    more = f" (and {counted(len(others), 'other step')} {'goes' if len(others) == 1 else 'go'} on: {listed(others)})" if others else ""
+    return Answer(first.cause, _aim(run) + first.sentence + more, first.mend, first.step, first.until, others)
+
+
+def _aim(run: Run) -> str:
+    """What the run is about to do, where that is not going forward."""
+    record = run.state.run
+    if record.phase is Phase.COMPENSATING:
+        return f"{_ending(run)} and is being undone: "
+    return f"{_ending(run)} and is stopping what still goes on: " if record.phase is Phase.STOPPING else ""
+
+
+def _ending(run: Run) -> str:
+    record = run.state.run
+    why_words = f" ({_short(record.message, 160)})" if record.message else ""
+    word = {Phase.FAILED: "the run has failed", Phase.CANCELLED: "the run was ended early"}.get(
+        record.result or Phase.FAILED, "the run ends"
+    )
+    return word + why_words
+
+
+# ------------------------------------------------------------------------------------------------------------ the whole run
+
+
+def _finished(run: Run) -> Answer:
+    record = run.state.run
+    at = f" at {moment(record.finished_at)}" if record.finished_at else ""
+    left = run.manifest["metadata"].get("finalizers") or ()
+    if run.is_deleted and left:
+        words = f"it has ended and was deleted, and waits for {'finalizers' if len(left) > 1 else 'the finalizer'} {listed(map(str, left))}"
+        return Answer(Cause.FINALIZER, words, "whoever put a finalizer on takes it off; Backstay's own goes with a running operator")
+    if record.phase is Phase.SUCCEEDED:
+        return Answer(Cause.NOTHING, f"it waits for nothing: it succeeded{at}")
+    fault = record.error
+    if record.phase is Phase.CANCELLED:
+        verb, words = "was ended early", _short(fault.detail if fault else record.message)
+    else:
+        verb, words = "failed", f"{fault.type}: {_short(fault.detail or fault.title)}".rstrip(": ") if fault else _short(record.message)
+    undone = _left_undone(run)
+    sentence = f"it waits for nothing: it {verb}{at}{f' ({words})' if words else ''}{undone}"
+    failed = run.state.steps.get(fault.step) if fault else None
+    mend = f"{_logs(run, failed)} shows what step {failed.path} said" if failed is not None and failed.job else ""
+    return Answer(Cause.NOTHING, sentence, mend, fault.step if fault else "")
+
+
+def _left_undone(run: Run) -> str:
+    if run.program is None or not run.state.run.compensate:
+        return ""
+    left = [record.path for record in to_undo(run.program, run.state.steps)]
+    return f"; NOT undone: {listed(left)}" if left else ""
+
+
+def _not_begun(run: Run, now: datetime) -> Answer:
+    said = run.conditions.get("Succeeded", {})
+    reason, message = str(said.get("reason") or ""), _short(str(said.get("message") or ""))
+    if reason in ("WorkflowNotFound", "WorkflowNotReady") and message:
+        mend = "apply the Workflow, and the run begins by itself" if reason == "WorkflowNotFound" else "the operator is about to look at it"
+        return Answer(Cause.WORKFLOW, f"it has not begun: {message}", mend)
+    if run.suspend:
+        return Answer(Cause.RESUME, "it has not begun, because it was created suspended", f"backstay resume {run.name}{_in(run)}")
+    waited = now - run.created_at if run.created_at else timedelta(0)
+    if waited < LATE:
+        return Answer(Cause.OPERATOR, f"it was created {length(waited)} ago, and the operator is about to look at it")
+    return Answer(Cause.OPERATOR, f"it was created {length(waited)} ago, and no operator has looked at it", _OPERATOR_MEND)
+
+
+_OPERATOR_MEND: Final = (
+    "see that the operator runs and looks after this namespace: kubectl get pods -A -l app.kubernetes.io/name=backstay, or start one "
+    "with `backstay operator`"
+)
+
+
+def _suspended(run: Run, since: datetime, now: datetime) -> Answer:
+    active = [record.path for record in going_on(run.state) if record.phase in (Phase.RUNNING, Phase.STOPPING)]
+    goes_on = f"; what runs goes on ({listed(active)})" if active else ""
+    if not run.suspend:
+        return Answer(Cause.OPERATOR, f"it was resumed, and the operator is about to go on{goes_on}", _OPERATOR_MEND)
+    return Answer(
+        Cause.RESUME,
+        f"it has been suspended for {length(now - since)}, so nothing new starts{goes_on}",
+        f"backstay resume {run.name}{_in(run)}",
+    )
+
+
+def _stalled(run: Run, stuck: StepRecord) -> Answer:
+    error = f" ({stuck.error.type}: {_short(stuck.error.detail or stuck.error.title, 200)})" if stuck.error else ""
+    tried = counted(stuck.attempt, "attempt")
+    deadline = run.state.run.deadline_at
+    limit = f"; it is given up at {moment(deadline)}" if deadline is not None else ""
+    sentence = f"{_name(stuck)} failed after {tried}{error}, so what was done before it is not undone either{limit}"
+    release = f"kubectl annotate wfrun {run.name}{_in(run)} {ANNOTATION_RELEASE}=true"
+    mend = f"undo it by hand ({_logs(run, stuck)} shows what it said), then let the run go: {release}"
+    return Answer(Cause.PERSON, sentence, mend, stuck.path, deadline)
+
+
+def _nothing_goes_on(run: Run, now: datetime) -> Answer:
+    times = [time for record in run.state.steps.values() for time in (record.finished_at, record.started_at) if time is not None]
+    newest = max([*times, *([run.state.run.started_at] if run.state.run.started_at else [])], default=None)
+    since = now - newest if newest is not None else timedelta(0)
+    if run.suspend:
+        return Answer(Cause.RESUME, "it is about to be suspended", f"backstay resume {run.name}{_in(run)}")
+    sentence = f"{_aim(run)}no step goes on; the last one ended {length(since)} ago, and the operator decides what comes next"
+    return Answer(Cause.OPERATOR, sentence, _OPERATOR_MEND if since > LATE else "")
+
+
+# -------------------------------------------------------------------------------------------------------------------- steps
+
+
+def _step(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> Answer:
+    match record.phase:
+        case Phase.RETRYING:
+            return _retrying(run, record, now)
+        case Phase.WAITING:
+            return _waiting(record, now)
+        case Phase.STOPPING:
+            return Answer(Cause.STOP, f"{_name(record)} is being stopped; its pod gets time to end", "", record.path)
+        case Phase.RUNNING if record.job is not None:
+            return _job(run, record, evidence, now)
+        case _:
+            words = f"{_name(record)} is {record.phase}{_since(record, now)}"
+            return Answer(Cause.STEP, f"{words}: {_short(record.message)}" if record.message else words, "", record.path, record.due_at)
+
+
+def _retrying(run: Run, record: StepRecord, now: datetime) -> Answer:
+    what = f"{record.error.type}: {_short(record.error.detail or record.error.title, 200)}" if record.error else "an error"
+    most = _most_attempts(run, record)
+    attempt = f"attempt {record.attempt + 1}{f' of {most}' if most else ''}"
+    due = record.due_at
+    if due is None or due <= now:
+        return _late(record, due, now, f"{_name(record)} failed ({what}); {attempt} is due", Cause.RETRY)
+    sentence = f"{_name(record)} failed ({what}), and {attempt} begins in {length(due - now)}"
+    return Answer(Cause.RETRY, sentence, f"{_logs(run, record)} shows what it said", record.path, due)
+
+
+def _waiting(record: StepRecord, now: datetime) -> Answer:
+    due = record.due_at
+    if due is None:
+        words = f": {_short(record.message)}" if record.message else ""
+        return Answer(Cause.STEP, f"{_name(record)} waits{words}", "", record.path)
+    if due <= now:
+        return _late(record, due, now, f"{_name(record)} has waited long enough", Cause.TIMER)
+    return Answer(
+        Cause.TIMER, f"{_name(record)} waits for time to pass: {length(due - now)} left, until {moment(due)}", "", record.path, due
+    )
+
+
+def _late(record: StepRecord, due: datetime | None, now: datetime, sentence: str, cause: Cause) -> Answer:
+    late = now - due if due is not None else timedelta(0)
+    if late < LATE:
+        return Answer(cause, f"{sentence}; it is about to go on", "", record.path, due)
+    return Answer(Cause.OPERATOR, f"{sentence} since {length(late)}, and no operator has noticed", _OPERATOR_MEND, record.path, due)
+
+
+def _job(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> Answer:
+    fact = evidence.jobs.get(record.job or "")
+    if fact is None:
+        return _without_job(run, record, evidence, now)
+    if fact.state is not JobState.ACTIVE:
+        ended = f"the Job of {_name(record)} has ended ({fact.state}), and the operator is about to read its result"
+        return Answer(Cause.OPERATOR, ended, "", record.path)
+    if not fact.started and evidence.warnings and record.job not in evidence.pods:
+        sentence = f"no pod can be created for {_name(record)}: {_short(evidence.warnings[-1])}"
+        return Answer(Cause.PERSON, sentence, _warning_mend(evidence), record.path)
+    if fact.stuck is not None and not fact.started:
+        return _stuck(run, record, fact.stuck, evidence, now)
+    if not fact.started:
+        return Answer(Cause.POD_START, f"the pod of {_name(record)} is starting{_since(record, now)}", "", record.path)
+    limit = f"; it times out in {length(record.deadline_at - now)}" if record.deadline_at and record.deadline_at > now else ""
+    attempt = f" (attempt {record.attempt})" if record.attempt > 1 else ""
+    return Answer(
+        Cause.JOB,
+        f"{_name(record)} has been running for {_age(record, now)}{attempt}{limit}",
+        f"{_logs(run, record, follow=True)} shows what it does",
+        record.path,
+    )
+
+
+def _without_job(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> Answer:
+    if evidence.warnings:
+        return Answer(
+            Cause.API, f"the Job of {_name(record)} cannot be made: {_short(evidence.warnings[-1])}", _warning_mend(evidence), record.path
+        )
+    if record.message:
+        return _stuck(run, record, _fault_of(record.message), evidence, now)
+    if not evidence.asked or record.job_uid is not None:
+        words = (
+            "its Job and pods may not be read with your rights" if not evidence.asked else "its Job is gone, and the operator will notice"
+        )
+        return Answer(Cause.JOB, f"{_name(record)} has been running for {_age(record, now)}; {words}", "", record.path)
+    began = record.attempt_started_at or now
+    sentence = f"the Job of {_name(record)} is about to be created"
+    return Answer(Cause.OPERATOR, sentence, _OPERATOR_MEND if now - began > LATE else "", record.path)
+
+
+def _warning_mend(evidence: Evidence) -> str:
+    text = evidence.warnings[-1]
+    if "quota" in text:
+        return "raise the quota, or wait until other pods have ended; it is tried again by itself"
+    return "it is tried again by itself; mend what the message names"
+
+
+def _fault_of(message: str) -> Fault:
+    kind, _, detail = message.partition(": ")
+    return Fault(kind if detail else "", "", detail or message)
+
+
+def _stuck(run: Run, record: StepRecord, stuck: Fault, evidence: Evidence, now: datetime) -> Answer:
+    pod = evidence.pods.get(record.job or "")
+    look = f"kubectl describe pod {pod}{_in(run)}" if pod else f"kubectl describe job {record.job}{_in(run)}"
+    what = f"the pod of {_name(record)} cannot start{_since(record, now)}: {stuck.type}: {_short(stuck.detail or stuck.title)}"
+    return Answer(Cause.PERSON, what, f"{_MENDS.get(stuck.type, 'mend what the message names')}; {look} shows more", record.path)
+
+
+_MENDS: Final = {
+    "ImagePull": "mend the image's name in the workflow, push the image, or give the service account a pull secret",
+    "Unschedulable": "free or add room in the cluster, lower the requests, or mend the node selector",
+    "InvalidJob": "create the Secret or ConfigMap that is missing, or mend the command in the workflow",
+}
+
+
+# -------------------------------------------------------------------------------------------------------------------- words
+
+
+def _name(record: StepRecord) -> str:
+    undoes = undone_by(record.path)
+    if undoes is not None:
+        return f"undoing {clean(undoes)}" if record.path == undo_path(undoes) else f"step {clean(record.path)}"
+    return f"step {clean(record.path)}"
+
+
+def _age(record: StepRecord, now: datetime) -> str:
+    began = record.attempt_started_at or record.started_at
+    return length(now - began) if began is not None else "some time"
+
+
+def _since(record: StepRecord, now: datetime) -> str:
+    began = record.attempt_started_at or record.started_at
+    return f" (for {length(now - began)})" if began is not None else ""
+
+
+def _most_attempts(run: Run, record: StepRecord) -> int:
+    node = run.program.node(record.path) if run.program is not None else None
+    return node.retry.max_attempts if node is not None and node.retry is not None else 0
+
+
+def _logs(run: Run, record: StepRecord, *, follow: bool = False) -> str:
+    return f"`backstay logs {run.name} {clean(record.path)}{_in(run)}{' -f' if follow else ''}`"
+
+
+def _in(run: Run) -> str:
+    return f" -n {run.namespace}" if run.namespace else ""
+
+
+def _short(text: str, limit: int = _WORDS) -> str:
+    return clean(one_line(text), limit)
+
+
+def active_jobs(run: Run) -> Iterator[StepRecord]:
+    """The steps whose Jobs the cluster should be asked about."""
+    return (record for record in going_on(run.state) if record.job is not None)

@@ -1,0 +1,114 @@
+"""Looking on while a run goes: a tree that changes on a terminal, a line for each change elsewhere, nothing at all where only the end counts."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from backstay.cli.failures import CommandFailed, Exit
+from backstay.cli.options import note
+from backstay.cli.output import is_terminal, live, print_lines
+from backstay.cli.reading import follow_run, outcome, part, program_of
+from backstay.cli.views.seen import Run, read_run
+from backstay.cli.views.tree import change_lines, tree
+
+if TYPE_CHECKING:
+    from backstay.engine.program import Program
+    from backstay.kube.client import Client
+
+Object = dict[str, Any]
+_TICK_SECONDS = 1.0
+
+
+class Show(StrEnum):
+    """How much is seen of a run while it goes."""
+
+    TREE = "tree"
+    NOTHING = "nothing"
+
+
+async def watch_to_the_end(client: "Client", manifest: Object, show: Show, limit_seconds: float | None = None) -> Exit:
+    """Look on until a run has ended and return its exit code. Raises CommandFailed when the limit is over, or the run is deleted."""
+    name = manifest["metadata"]["name"]
+    try:
+        async with asyncio.timeout(limit_seconds):
+            run = await _last_look(client, manifest, show)
+    except TimeoutError:
+        mend = f"look again with `backstay tree {name} -w`"
+        raise CommandFailed(f"run {name} has not ended in time, and goes on", mend, Exit.TIMEOUT) from None
+    except asyncio.CancelledError:
+        note(f"{name} goes on; look again with `backstay tree {name} -w`")
+        raise
+    if not run.is_finished:
+        raise CommandFailed(f"run {name} was deleted before it had ended", "see who did it in the cluster's audit log", Exit.CLUSTER)
+    if show is Show.TREE:
+        print_lines(tree(run, datetime.now(UTC)))
+    return outcome(run)
+
+
+async def _last_look(client: "Client", manifest: Object, show: Show) -> Run:
+    looks: asyncio.Queue[tuple[Run, bool]] = asyncio.Queue()
+    reader = asyncio.create_task(_read(client, manifest, looks))
+    try:
+        with _display(show) as display:
+            return await _look(looks, reader, display)
+    finally:
+        reader.cancel()
+        with suppress(asyncio.CancelledError):
+            await reader
+        await part()
+
+
+async def _look(looks: "asyncio.Queue[tuple[Run, bool]]", reader: "asyncio.Task[None]", display: Callable[[Run], None]) -> Run:
+    """Show every look, and the last one again every second, for time passes also where nothing happens. Raises what the reader raises."""
+    run: Run | None = None
+    is_gone = False
+    while True:
+        if reader.done() and looks.empty():
+            reader.result()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_SECONDS):
+                run, is_gone = await looks.get()
+        if run is not None:
+            display(run)
+            if run.is_finished or is_gone:
+                return run
+
+
+async def _read(client: "Client", manifest: Object, looks: "asyncio.Queue[tuple[Run, bool]]") -> None:
+    program: Program | None = None
+    asked: Any = ()
+    async for seen, is_gone in follow_run(client, manifest):
+        revision = (seen.get("status") or {}).get("revision")
+        if program is None and asked != revision:
+            asked = revision
+            program, _ = await program_of(client, seen)
+        looks.put_nowait((read_run(seen, program), is_gone))
+
+
+@contextmanager
+def _display(show: Show) -> Iterator[Callable[[Run], None]]:
+    if show is Show.NOTHING:
+        yield lambda _: None
+    elif is_terminal():
+        with live() as draw:
+            yield lambda run: draw(tree(run, datetime.now(UTC)))
+    else:
+        yield _Changes().show
+
+
+class _Changes:
+    """Prints what is new since the last look; the first look at a run that goes already is its tree."""
+
+    def __init__(self) -> None:
+        self._before: Run | None = None
+
+    def show(self, run: Run) -> None:
+        now = datetime.now(UTC)
+        if self._before is not None or not run.state.steps:
+            print_lines(change_lines(self._before, run, now))
+        elif not run.is_finished:
+            print_lines(tree(run, now))
+        self._before = run
