@@ -198,8 +198,14 @@ class FakeApi:
     def finish(self, job: Object) -> None:
         """Run a Job's pod: it ends at once, unless the outcome is that it does not."""
         outcome = self.outcome(job)
-        if outcome is None:
-            return
+        if outcome is not None:
+            self._end(job, outcome)
+
+    def finish_job(self, index: int, outcome: tuple[int, str]) -> None:
+        """End the Job that was made as the `index`-th."""
+        self._end(self._found(JOBS.plural, "shop", self.created[index]), outcome)
+
+    def _end(self, job: Object, outcome: tuple[int, str]) -> None:
         code, output = outcome
         owner = {
             "apiVersion": "batch/v1",

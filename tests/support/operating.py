@@ -16,10 +16,10 @@ LIMIT_SECONDS = 20.0
 
 
 @asynccontextmanager
-async def operating(api: FakeApi, **settings: Any) -> AsyncIterator[Operator]:
+async def operating(api: FakeApi, *, hears: bool = True, **settings: Any) -> AsyncIterator[Operator]:
     """An operator that hears of runs as through kopf, until the block ends; then it is gone as after a kill -9: nothing more is called."""
     operator = Operator(cast(Client, api), Settings(**settings), Metrics())
-    hearing = asyncio.create_task(_hear(api, operator))
+    hearing = asyncio.create_task(_hear(api, operator) if hears else asyncio.sleep(0))
     await operator.start()
     try:
         yield operator

@@ -6,13 +6,13 @@ done follows from the written state. So a crash anywhere in between is made good
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from backstay.engine.decide import decide, refuse
 from backstay.engine.effects import effects_of
-from backstay.engine.model import Decision, Fault, Observations, State
+from backstay.engine.model import Decision, Effect, Fault, Observations
 from backstay.engine.program import NOTHING, Program
 from backstay.engine.status import render
 from backstay.errors import ApiError, Conflict, Invalid, NotFound, TamperedState, TooManyRequests, Unavailable
@@ -96,7 +96,10 @@ class Reconciler:
             return
         if decision.entries:
             await self._persist(key, known, program, decision, reading)
-        await self._act(known, program, decision.state, observations)
+        effects = effects_of(program, decision.state, observations)
+        if effects and not decision.entries and not await self._is_newest(known):
+            return
+        await self._act(known, effects)
         self.announcer.tell(known.run, decision, reading)
         self._plan(key, known, decision)
 
@@ -166,8 +169,22 @@ class Reconciler:
 
     # ------------------------------------------------------------------------------------------------------------ act
 
-    async def _act(self, known: Known, program: Program, state: State, observations: Observations) -> None:
-        effects = effects_of(program, state, observations)
+    async def _is_newest(self, known: Known) -> bool:
+        """Tell whether what is known of a run is the newest. Where it is not, take in the newest and look again.
+
+        A write that went through proves it. Without one, the view may be stale: a late event, or another operator that is ahead; and
+        what a stale view wants in the world has been overtaken (DESIGN, promise 2).
+        """
+        meta = known.run["metadata"]
+        newest = await self.client.get(resources.RUNS, meta["namespace"], meta["name"])
+        if newest["metadata"]["uid"] != meta["uid"]:
+            raise NotFound(404, "NotFound", f"run {meta['name']} is another one now")
+        if newest["metadata"]["resourceVersion"] == meta["resourceVersion"]:
+            return True
+        self.queue.wake(self.store.remember(newest))
+        return False
+
+    async def _act(self, known: Known, effects: Sequence[Effect]) -> None:
         if not effects:
             return
         with self.metrics.timed("act"):

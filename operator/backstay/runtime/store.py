@@ -4,9 +4,10 @@ A status that we wrote ourselves is trusted as it is. Any other is held against 
 not follow from its journal is not believed at all, and what we last knew is written again.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from backstay.engine import journal
 from backstay.engine.codec import entry_from_json
@@ -14,6 +15,8 @@ from backstay.engine.model import Refusal, State
 from backstay.errors import TamperedState
 from backstay.runtime.queue import Key
 from backstay.runtime.view import Object, key_of, version_of
+
+MAX_LEFT: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -48,6 +51,8 @@ class RunStore:
     def __init__(self) -> None:
         self._known: dict[Key, Known] = {}
         self._by_uid: dict[str, Key] = {}
+        self._left: OrderedDict[Key, int] = OrderedDict()
+        """Versions of runs that are forgotten: a late event of an older one is no news."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -64,9 +69,11 @@ class RunStore:
         return self._by_uid.get(uid)
 
     def remember(self, run: Object) -> Key:
-        """Take in an object; an older one than is known changes nothing. Returns its key."""
+        """Take in an object; an older one than is, or was, known changes nothing. Returns its key."""
         key = key_of(run)
         known = self._known.get(key)
+        if known is None and version_of(run) <= self._left.get(key, -1):
+            return key
         if known is None:
             self._known[key] = Known(run)
             self._by_uid[key.uid] = key
@@ -81,9 +88,13 @@ class RunStore:
             known.run, known.state, known.status = run, state, run.get("status") or {}
 
     def forget(self, key: Key) -> None:
-        """A run is gone."""
-        self._known.pop(key, None)
+        """A run is finished or gone."""
+        known = self._known.pop(key, None)
         self._by_uid.pop(key.uid, None)
+        if known is not None:
+            self._left[key] = version_of(known.run)
+            if len(self._left) > MAX_LEFT:
+                self._left.popitem(last=False)
 
 
 def read_state(known: Known) -> Reading:

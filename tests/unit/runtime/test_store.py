@@ -33,6 +33,16 @@ def test_an_older_object_changes_nothing() -> None:
     assert store.get(key).run["status"] == {"phase": "new"}  # type: ignore[union-attr]
 
 
+def test_a_late_event_of_a_run_that_has_left_is_no_news() -> None:
+    store = RunStore()
+    key = store.remember(run_with({"phase": "Succeeded"}, 10))
+    store.forget(key)
+    store.remember(run_with({"phase": "Running"}, 9))
+    assert store.get(key) is None
+    store.remember(run_with({"phase": "Running"}, 11))
+    assert store.get(key) is not None
+
+
 def test_a_status_that_follows_from_its_journal_is_believed(status: dict[str, Any]) -> None:
     reading = read_state(Known(run_with(status)))
     assert (reading.state, reading.tampered) == (state_from_status(status), "")
