@@ -201,6 +201,10 @@ class FakeApi:
         if outcome is not None:
             self._end(job, outcome)
 
+    def forget(self, plural: str, name: str) -> None:
+        """An object is gone, and whoever begins to watch now never hears of it."""
+        del self.objects[plural, "shop", name]
+
     def finish_job(self, index: int, outcome: tuple[int, str]) -> None:
         """End the Job that was made as the `index`-th."""
         self._end(self._found(JOBS.plural, "shop", self.created[index]), outcome)
