@@ -1,4 +1,4 @@
-"""The table of bad_input.py, held against a cluster: everything goes in at once, then each case is looked at by itself."""
+"""The tables bad_*.py of what users get wrong, held against a cluster: everything goes in at once, then each case is looked at by itself."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.scenarios.bad_input import FAILS, INVALID, REFUSED, run_with, workflow_of
-from tests.scenarios.bad_input import step as a_step
-from tests.scenarios.people import run_of, shell
+from tests.scenarios.bad_definitions import INVALID
+from tests.scenarios.bad_manifests import REFUSED
+from tests.scenarios.bad_runs import FAILS
+from tests.scenarios.manifests import run_of, run_with, shell, step, steps, workflow_of
 from tests.support.api import Refused
 from tests.support.cluster import Cluster, Place, condition, condition_of, phase_of, step_of
 from tests.support.waiting import wait_for
@@ -96,7 +97,7 @@ def waiting(place: Place, name: str, *parts: str) -> None:
 
 
 def test_a_run_that_waits_for_an_image_says_so_and_goes_on_or_is_cancelled(place: Place) -> None:
-    place.apply(run_of("bad", a_step(job={"image": "missing/image:1", "command": ["true"]})))
+    place.apply(run_of("bad", step(job={"image": "missing/image:1", "command": ["true"]})))
     waiting(place, "bad", "ImagePull", "missing/image:1")
     place.kubectl("patch", "wfrun", "bad", "--type=merge", "-p", '{"spec": {"cancel": {}}}')
     assert place.ended("bad")["status"]["phase"] == "Cancelled"
@@ -104,7 +105,7 @@ def test_a_run_that_waits_for_an_image_says_so_and_goes_on_or_is_cancelled(place
 
 def test_a_run_that_waits_for_a_secret_goes_on_when_it_is_made(place: Place) -> None:
     password = {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "password"}}}
-    place.apply(run_of("bad", a_step(job={**shell('test "$PASSWORD" = "$(printf sesame | rev)"'), "env": [password]})))
+    place.apply(run_of("bad", step(job={**shell('test "$PASSWORD" = "$(printf sesame | rev)"'), "env": [password]})))
     waiting(place, "bad", "InvalidJob", 'secret "vault" not found')
     place.kubectl("create", "secret", "generic", "vault", "--from-literal=password=emases")
     run = place.ended("bad")
@@ -118,19 +119,19 @@ def test_a_run_whose_workflow_is_missing_says_so_and_goes_on_when_it_is_applied(
         "bad", lambda run: "there is no Workflow" in condition_of(run, "Succeeded")["message"] if condition(run, "Succeeded") else ""
     )
     assert told["status"]["status"] == "Pending"
-    place.apply(workflow_of({"steps": [a_step(set={"x": 1})]}, "late"))
+    place.apply(workflow_of(steps(step(set={"x": 1})), "late"))
     assert place.ended("bad")["status"]["phase"] == "Succeeded"
 
 
 def test_a_run_of_an_invalid_workflow_says_what_is_wrong_with_it(place: Place) -> None:
-    place.apply(workflow_of({"steps": [a_step(set={"x": "${ params.y }"})]}, "wrong"), run_with({"workflow": {"name": "wrong"}}))
+    place.apply(workflow_of({"steps": [step(set={"x": "${ params.y }"})]}, "wrong"), run_with({"workflow": {"name": "wrong"}}))
     error = place.ended("bad")["status"]["error"]
     assert error["type"] == "InvalidWorkflow"
     assert 'Workflow "wrong": steps[0].set.x' in error["detail"]
 
 
 def test_a_run_of_a_revision_that_is_not_there_names_those_that_are(place: Place) -> None:
-    place.apply(workflow_of({"steps": [a_step(set={"x": 1})]}, "fine"))
+    place.apply(workflow_of(steps(step(set={"x": 1})), "fine"))
     place.kubectl("wait", "--for=condition=Ready", "workflow/fine", "--timeout=30s")
     place.apply(run_with({"workflow": {"name": "fine", "revision": 7}}))
     error = place.ended("bad")["status"]["error"]
@@ -140,7 +141,7 @@ def test_a_run_of_a_revision_that_is_not_there_names_those_that_are(place: Place
 # --------------------------------------------------------------------------------------------------------------- bad deeds
 
 
-LONG = run_of("bad", a_step(job=shell("sleep 600")), a_step("b", set={"x": 1}))
+LONG = run_of("bad", step(job=shell("sleep 600")), step("b", set={"x": 1}))
 
 UNCHANGEABLE = {
     "another workflow": (
@@ -172,13 +173,13 @@ def test_cancelling_twice_is_cancelling_once(place: Place) -> None:
         place.kubectl("patch", "wfrun", "bad", "--type=merge", "-p", f'{{"spec": {{"cancel": {{"reason": "{reason}"}}}}}}')
     run = place.ended("bad")
     assert run["status"]["phase"] == "Cancelled"
-    assert run["status"]["reason"] == "enough"
+    assert run["status"]["message"] == "enough"
     assert [entry["reason"] for entry in run["status"]["journal"]["entries"] if entry.get("actor") == "user"] == ["enough"]
 
 
 def test_deleting_twice_is_deleting_once(place: Place) -> None:
-    undoing = a_step("hotel", set={"room": 1}, compensate={"job": shell("true")})
-    place.apply(run_of("bad", undoing, a_step(job=shell("sleep 600"))))
+    undoing = step("hotel", set={"room": 1}, compensate={"job": shell("true")})
+    place.apply(run_of("bad", undoing, step(job=shell("sleep 600"))))
     place.reached("bad", "a")
     place.kubectl("delete", "wfrun", "bad", "--wait=false")
     place.kubectl("delete", "wfrun", "bad", "--wait=false", "--ignore-not-found")
@@ -187,17 +188,17 @@ def test_deleting_twice_is_deleting_once(place: Place) -> None:
 
 
 def test_a_finished_run_is_neither_cancelled_nor_suspended_any_more(place: Place) -> None:
-    place.apply(run_of("bad", a_step(set={"x": 1})))
+    place.apply(run_of("bad", step(set={"x": 1})))
     before = place.ended("bad")["status"]
     place.kubectl("patch", "wfrun", "bad", "--type=merge", "-p", '{"spec": {"cancel": {}, "suspend": true}}')
-    place.apply(run_of("later", a_step(set={"x": 1})))
+    place.apply(run_of("later", step(set={"x": 1})))
     place.ended("later")
     assert place.run("bad")["status"] == before
 
 
 def test_a_job_that_somebody_deletes_fails_its_attempt_and_the_next_one_follows(place: Place) -> None:
     again = {"maxAttempts": 2, "interval": "100ms"}
-    place.apply(run_of("bad", a_step(job=shell('test "$BACKSTAY_ATTEMPT" = 2 || sleep 600'), retry=again)))
+    place.apply(run_of("bad", step(job=shell('test "$BACKSTAY_ATTEMPT" = 2 || sleep 600'), retry=again)))
     name = step_of(place.reached("bad", "a"), "a")["job"]
     wait_for(lambda: place.cluster.api.get("jobs", place.name, name), what=f"Job {name} is not made")
     place.kubectl("delete", "job", name)
@@ -208,7 +209,7 @@ def test_a_job_that_somebody_deletes_fails_its_attempt_and_the_next_one_follows(
 
 
 def test_a_pod_that_somebody_deletes_is_made_up_for(place: Place) -> None:
-    place.apply(run_of("bad", a_step(job=shell("sleep 600"), retry={"maxAttempts": 1})))
+    place.apply(run_of("bad", step(job=shell("sleep 600"), retry={"maxAttempts": 1})))
     place.reached("bad", "a")
 
     def running() -> str:
@@ -228,9 +229,9 @@ def test_a_pod_that_somebody_deletes_is_made_up_for(place: Place) -> None:
 def test_names_at_the_limit_unicode_and_empty_things_are_fine(place: Place) -> None:
     longest = ".".join(["r" * 63, "u" * 63, "n" * 63, "s" * 61])
     say = 'printf \'{"said": "%s"}\' "$WORD" > $BACKSTAY_OUTPUT'
-    echo = a_step("s" * 63, job={**shell(say), "env": [{"name": "WORD", "value": "${ params.word }"}], "args": []})
+    echo = step("s" * 63, job={**shell(say), "env": [{"name": "WORD", "value": "${ params.word }"}], "args": []})
     spec = {
-        "steps": [echo, a_step("b", set={"empty": [], "none": "${ null }", "nothing": {}})],
+        "steps": [echo, step("b", set={"empty": [], "none": "${ null }", "nothing": {}})],
         "parameters": [{"name": "word"}, {"name": "list", "schema": {"type": "array"}}],
         "outputs": [{"name": "said", "value": f"${{ steps['{'s' * 63}'].outputs.said }}"}, {"name": "vars", "value": "${ vars }"}],
     }
@@ -244,7 +245,7 @@ def test_names_at_the_limit_unicode_and_empty_things_are_fine(place: Place) -> N
 
 
 def test_a_list_of_five_hundred_steps_is_no_trouble(place: Place) -> None:
-    place.apply(run_of("bad", *(a_step(f"s{number}", set={"x": number}) for number in range(500))))
+    place.apply(run_of("bad", *(step(f"s{number}", set={"x": number}) for number in range(500))))
     run = place.ended("bad")
     assert run["status"]["vars"] == {"x": 499}
     assert len(str(run["status"])) < 700_000

@@ -3,8 +3,7 @@
 import pytest
 
 from tests.scenarios.fixtures import Market
-from tests.scenarios.operation import workflow
-from tests.scenarios.people import run_of, shell
+from tests.scenarios.manifests import ONE, run_of, shell, steps, workflow_of
 from tests.support.cluster import Place
 
 
@@ -30,7 +29,7 @@ def test_wait_returns_at_any_end(place: Place) -> None:
 
 
 def test_a_workflow_can_be_waited_for(place: Place) -> None:
-    place.apply(workflow("fine", {"name": "one", "set": {"x": 1}}))
+    place.apply(workflow_of(steps(ONE), "fine"))
     place.kubectl("wait", "--for=condition=Ready", "workflow/fine", "--timeout=30s")
     header, row = place.kubectl("get", "workflow").splitlines()
     assert header.split()[0] == "NAME"

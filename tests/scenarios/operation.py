@@ -5,20 +5,13 @@ import random
 import time
 from datetime import datetime
 
+import pytest
+
 from tests.scenarios.fixtures import Market, undone
-from tests.scenarios.people import run_of
+from tests.scenarios.manifests import run_by_name, run_of, steps, workflow_of
 from tests.support.api import Object
 from tests.support.cluster import Place, Write, condition, step_of
 from tests.support.waiting import wait_for
-
-
-def workflow(name: str, *steps: Object, **spec: object) -> Object:
-    return {"apiVersion": "backstay.dev/v1alpha1", "kind": "Workflow", "metadata": {"name": name}, "spec": {"steps": list(steps), **spec}}
-
-
-def run_by_name(name: str, of: str, **reference: object) -> Object:
-    spec = {"workflow": {"name": of, **reference}}
-    return {"apiVersion": "backstay.dev/v1alpha1", "kind": "WorkflowRun", "metadata": {"name": name}, "spec": spec}
 
 
 def moment(text: str) -> datetime:
@@ -29,7 +22,7 @@ def moment(text: str) -> datetime:
 
 
 def saying(word: str) -> Object:
-    return workflow("say", {"name": "hold", "wait": {"duration": "1s"}}, outputs=[{"name": "word", "value": word}])
+    return workflow_of(steps({"name": "hold", "wait": {"duration": "1s"}}, outputs=[{"name": "word", "value": word}]), "say")
 
 
 def revision(place: Place, number: int) -> Object:
@@ -114,6 +107,7 @@ KILLS = 10
 EXPECTED = {"good": "Succeeded", "large": "Succeeded", "declined": "Failed", "shipping-fails": "Failed"}
 
 
+@pytest.mark.timeout(300)
 def test_killing_the_operator_at_ten_random_moments_changes_no_outcome_and_no_job_runs_twice(market: Market) -> None:
     seed = int(os.environ.get("BACKSTAY_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
     chance = random.Random(seed)

@@ -1,28 +1,10 @@
 """What people ask of a run while it goes: cancel, suspend, resume, let go."""
 
 from tests.scenarios.fixtures import Market, journal_kinds, undone
+from tests.scenarios.manifests import run_of, shell
 from tests.support.api import Object
 from tests.support.cluster import Place, condition, condition_of, phase_of, step_of
 from tests.support.waiting import wait_for
-
-SHELL = {"image": "busybox:1.36", "command": ["sh", "-c"]}
-
-
-def shell(script: str) -> Object:
-    return {**SHELL, "command": ["sh", "-c", script]}
-
-
-def run_of(name: str, *steps: Object, **spec: object) -> Object:
-    """A run with its definition in place; what is no field of the run goes into the definition."""
-    own = {key: spec.pop(key) for key in ("suspend", "cancel", "parameters", "timeout", "ttl", "jobLabels") if key in spec}
-    if "declared" in spec:
-        spec["parameters"] = spec.pop("declared")
-    return {
-        "apiVersion": "backstay.dev/v1alpha1",
-        "kind": "WorkflowRun",
-        "metadata": {"name": name},
-        "spec": {"workflow": {"inline": {"steps": list(steps), **spec}}, **own},
-    }
 
 
 def test_a_cancelled_run_is_undone(market: Market) -> None:

@@ -36,6 +36,8 @@ class FakeApi:
         self.writes: list[tuple[str, str]] = []
         self.created: list[str] = []
         self.hung = asyncio.Event()
+        self.silent: set[str] = set()
+        """Kinds whose lists are never answered."""
         self._watchers: list[tuple[str, asyncio.Queue[tuple[str, Object]]]] = []
         self.calls: Any = None
 
@@ -53,6 +55,8 @@ class FakeApi:
 
     async def list(self, resource: Resource, namespace: str | None = None, *, label_selector: str = "", **_: Any) -> ListPage:
         await asyncio.sleep(0)
+        if resource.plural in self.silent:
+            await asyncio.Event().wait()
         return ListPage([copy.deepcopy(one) for one in self.all(resource.plural) if _selected(one, label_selector)], str(self.version))
 
     async def pages(self, resource: Resource, namespace: str | None = None, **selectors: Any) -> AsyncGenerator[ListPage, None]:

@@ -13,6 +13,7 @@ from backstay.cli.output import is_terminal, live, print_lines
 from backstay.cli.reading import follow_run, outcome, part, program_of
 from backstay.cli.views.seen import Run, read_run
 from backstay.cli.views.tree import change_lines, tree
+from backstay.errors import Unavailable
 
 if TYPE_CHECKING:
     from backstay.engine.program import Program
@@ -82,9 +83,10 @@ async def _read(client: "Client", manifest: Object, looks: "asyncio.Queue[tuple[
     asked: Any = ()
     async for seen, is_gone in follow_run(client, manifest):
         revision = (seen.get("status") or {}).get("revision")
-        if program is None and asked != revision:
-            asked = revision
-            program, _ = await program_of(client, seen)
+        if asked != revision:  # what a run begins with is only certain once it is pinned
+            with suppress(Unavailable):
+                program, _ = await program_of(client, seen)
+                asked = revision
         looks.put_nowait((read_run(seen, program), is_gone))
 
 

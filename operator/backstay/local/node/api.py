@@ -26,6 +26,8 @@ Obj = dict[str, Any]
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 REQUEST_SECONDS: Final = 30.0
+REQUESTS_AT_A_TIME: Final = 16
+"""Each of them has a connection of its own, which costs a handshake and, with uvloop, half a megabyte on both ends."""
 WATCH_SECONDS: Final = 300
 """How long one watch lasts by agreement with the server; a silent connection is given up a little later."""
 WATCH_SLACK_SECONDS: Final = 10.0
@@ -45,6 +47,7 @@ class Api:
     def __init__(self, login: Login, *, agent: str) -> None:
         """`login` is asked at once, and again when the server refuses who we are; it blocks while it reads files."""
         self._transport = Transport(login(), login, user_agent=agent, timeout_seconds=REQUEST_SECONDS)
+        self._turns = asyncio.Semaphore(REQUESTS_AT_A_TIME)
 
     async def __aenter__(self) -> Self:
         self._transport.open()
@@ -98,7 +101,9 @@ class Api:
         content_type: str = JSON,
     ) -> Obj:
         data = None if body is None else orjson.dumps(body)
-        answer: Obj = orjson.loads(await self._transport.send(Request(verb, _plural(path), method, path, params or {}, data, content_type)))
+        request = Request(verb, _plural(path), method, path, params or {}, data, content_type)
+        async with self._turns:
+            answer: Obj = orjson.loads(await self._transport.send(request))
         return answer
 
 

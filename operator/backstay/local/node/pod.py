@@ -201,8 +201,9 @@ class PodRunner:
         ends = {}
         for container in self._state.containers:
             sandbox = Sandbox.newest(container.spec, self._shop.pod_folder(self._uid))
-            if sandbox is not None and sandbox.exit_file.exists():
-                ends[container.name] = _terminated(sandbox, Exit.of(orjson.loads(sandbox.exit_file.read_bytes())), "")
+            with contextlib.suppress(FileNotFoundError, ValueError):  # there is none, or the disk was full
+                if sandbox is not None:
+                    ends[container.name] = _terminated(sandbox, Exit.of(orjson.loads(sandbox.exit_file.read_bytes())), "")
         return unfinished_as_lost(self.pod, ends, datetime.now(UTC))
 
     def _clean_up(self) -> None:

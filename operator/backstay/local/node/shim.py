@@ -269,7 +269,7 @@ class Shim:
 
     def _obey(self) -> bool:
         """Do what the agent asks; False when it is gone, and then nothing may go on."""
-        data = self._control.recv(READ_BYTES)
+        data = self._hear()
         if not data:
             self._agent_lost = True
             self._signal(signal.SIGKILL)
@@ -295,12 +295,19 @@ class Shim:
     def _first_message(self) -> dict[str, Any] | None:
         parts: list[bytes] = []
         while not parts or not parts[-1].endswith(b"\n"):
-            data = self._control.recv(READ_BYTES)
+            data = self._hear()
             if not data:
                 return None
             parts.append(data)
         message: dict[str, Any] = json.loads(b"".join(parts))
         return message
+
+    def _hear(self) -> bytes:
+        """Receive from the agent; nothing when it is gone. It resets the connection if it goes without having read everything."""
+        try:
+            return self._control.recv(READ_BYTES)
+        except ConnectionError:
+            return b""
 
     def _tell(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # the agent is gone; the exit file tells the next one
@@ -309,10 +316,11 @@ class Shim:
     def _finish(self, code: int, since: int, ended: int, fault: str = "") -> None:
         message = {"exit": code, "since": since, "at": ended, "error": fault}
         target = self._spec["exit_file"]
-        file = os.open(f"{target}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(file, json.dumps(message).encode())
-        os.close(file)
-        os.rename(f"{target}.new", target)  # noqa: PTH104
+        with contextlib.suppress(OSError):  # a full disk; the agent is told all the same
+            file = os.open(f"{target}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.write(file, json.dumps(message).encode())
+            os.close(file)
+            os.rename(f"{target}.new", target)  # noqa: PTH104
         self._tell(message)
 
 
@@ -370,8 +378,8 @@ def _fork_shim(control: int, not_its_own: list[socket.socket]) -> int:
         Shim(socket.socket(fileno=control)).run()
     except BaseException as fault:
         os.write(2, f"backstay shim: {type(fault).__name__}: {fault}\n".encode())
-    finally:
-        os._exit(0)
+        os._exit(1)  # the spawner sees it, and kills what is left of the container
+    os._exit(0)
 
 
 def _reap_shims(shims: set[int]) -> None:

@@ -4,11 +4,14 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from backstay.local.node import shim
 from backstay.local.node.process import Command, ContainerProcess, Launcher, NodeBusy
 from tests.unit.local.node.polling import until
 
@@ -180,6 +183,25 @@ async def test_a_command_inherits_its_three_standard_streams_and_nothing_else(la
     processes = [await start(launcher, tmp_path, "sleep", "100", number=number) for number in range(2)]
     for process in processes:
         await asyncio.wait_for(process.started(), 10)
-        assert open_files(process.pid) == {"0", "1", "2"}
+        await until(lambda pid=process.pid: open_files(pid) == {"0", "1", "2"})  # not before its libraries are loaded
         process.signal(signal.SIGKILL)
         await asyncio.wait_for(process.wait(), 10)
+
+
+async def test_an_agent_that_dies_without_having_read_what_it_was_told_leaves_nothing(tmp_path: Path) -> None:
+    requests, theirs = socket.socketpair()
+    with requests, theirs, (tmp_path / "lock").open("w") as lock:
+        inherited = [theirs.fileno(), lock.fileno()]
+        spawner = await asyncio.create_subprocess_exec(sys.executable, "-I", "-S", shim.__file__, *map(str, inherited), pass_fds=inherited)
+        mine, its = socket.socketpair()
+        with mine, its:
+            socket.send_fds(requests, [b"+"], [its.fileno()])
+            command = Command(
+                ["sh", "-c", "echo $$ > pid; exec sleep 100"], {"PATH": os.environ["PATH"]}, tmp_path, tmp_path / "l", tmp_path / "e"
+            )
+            mine.sendall(command.message())
+            await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))
+        pid = int((tmp_path / "pid").read_text())
+        await until(lambda: not is_alive(pid))
+        requests.close()
+        assert await asyncio.wait_for(spawner.wait(), 10) == 0
