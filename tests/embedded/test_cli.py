@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import socket
 import struct
 import subprocess
 import sys
@@ -213,6 +214,12 @@ def test_on_a_terminal_the_tree_changes_in_place_and_fits_the_window(backstay: B
     assert max(frame.count("\n") for frame in frames[:-1]) <= 8
     assert "✔ seen" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", frames[-1])
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is left hidden"
+
+
+def test_an_operator_whose_port_is_taken_says_so(backstay: Backstay) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = backstay.process("operator", "--metrics-port", str(taken.getsockname()[1]), "--health-port", "0")
+    assert answer.code == 2 and "a port cannot be listened on" in answer.err.splitlines()[-1]
 
 
 def test_an_operator_that_is_asked_to_end_ends_well_and_soon(cluster: Cluster) -> None:

@@ -8,7 +8,7 @@ import functools
 import inspect
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -73,6 +73,7 @@ class Place:
             yield client, self.namespace or client.namespace
 
 
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _PLACE: dict[str, Any] = {
     "namespace": NamespaceOption,
     "context": ContextOption,
@@ -89,36 +90,22 @@ def remember(ctx: typer.Context, place: Place) -> None:
 def command(app: typer.Typer, function: Callable[..., Any], *, place: bool = True) -> None:
     """Register a function as the command of its name. With `place` it gets one as its first argument, and the command the options for it.
 
-    The function may be a coroutine function, and may return an Exit. Whatever it raises of ours ends it with one line on stderr.
+    The function may be a coroutine function, and may return an Exit. Whatever it raises ends it with one line on stderr.
     """
-    app.command(function.__name__)(_with_place(function) if place else _plain(function))
-
-
-def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def run(*args: Any, **given: Any) -> None:
-        guard(functools.partial(function, *args, **given), debug=False)
-
-    return run
-
-
-def _with_place(function: Callable[..., Any]) -> Callable[..., Any]:
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1 if place else 0 :]
+    shared = _PLACE if place else {}
 
     def run(ctx: typer.Context, **given: Any) -> None:
-        here = Place(**{name: given.pop(name) for name in _PLACE})
-        place = here.over(ctx.obj) if isinstance(ctx.obj, Place) else here
-        guard(functools.partial(function, place, **given), debug=place.debug)
+        before = ctx.obj if isinstance(ctx.obj, Place) else Place()
+        here = Place(**{name: given.pop(name) for name in shared}).over(before)
+        guard(functools.partial(function, *([here] if place else []), **given), debug=here.debug)
 
     run.__doc__ = function.__doc__
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    shared = [
-        inspect.Parameter(name, keyword, default=False if name == "debug" else None, annotation=kind) for name, kind in _PLACE.items()
-    ]
+    options = [inspect.Parameter(name, _KEYWORD, default=getattr(Place(), name), annotation=kind) for name, kind in shared.items()]
     first = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    run.__signature__ = inspect.Signature([first, *[item.replace(kind=keyword) for item in own], *shared])  # type: ignore[attr-defined]
-    run.__annotations__ = {"ctx": typer.Context, **{item.name: item.annotation for item in own}, **_PLACE}
-    return run
+    run.__signature__ = inspect.Signature([first, *[item.replace(kind=_KEYWORD) for item in own], *options])  # type: ignore[attr-defined]
+    run.__annotations__ = {"ctx": typer.Context, **{item.name: item.annotation for item in own}, **shared}
+    app.command(function.__name__)(run)
 
 
 def guard(work: Callable[[], Any], *, debug: bool) -> None:
@@ -145,12 +132,8 @@ def _fault_words(error: Exception) -> str:
 def _finish(work: Callable[[], Any]) -> Exit:
     result = work()
     if inspect.iscoroutine(result):
-        result = asyncio.run(_awaited(result))
+        result = asyncio.run(result)
     return result if isinstance(result, Exit) else Exit.OK
-
-
-async def _awaited(work: Awaitable[Any]) -> Any:
-    return await work
 
 
 def complain(words: str) -> None:

@@ -240,3 +240,11 @@ def _names_by_library(kubeconfig: Path) -> list[str]:
         assert client.VersionApi(connection).get_code().git_version.startswith("v1.37")
         assert client.CoreV1Api(connection).list_namespaced_config_map("default").items == []
         return [item["metadata"]["name"] for item in found["items"]]
+
+
+async def test_kubectl_applies_a_list_and_says_which_kind_is_unknown(api: Api) -> None:
+    items = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in ("one", "two")]
+    said = await api.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": items})
+    assert said.count("created") == 2
+    with pytest.raises(AssertionError, match='no matches for kind "ConfigMop" in version "v1"'):
+        await api.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "ConfigMop", "metadata": {"name": "x"}})

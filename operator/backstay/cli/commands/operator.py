@@ -1,6 +1,7 @@
 """backstay operator: run the operator, in a cluster or beside it."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from backstay import __version__
-from backstay.cli.failures import CommandFailed, Exit, Usage
+from backstay.cli.failures import Exit, Usage
 from backstay.cli.options import ContextOption, DebugOption, KubeconfigOption, Place, guard
 from backstay.errors import BackstayError
 from backstay.settings import Settings
@@ -139,10 +140,10 @@ async def _serve(settings: Settings, login: "Login") -> Exit:
         async with _metrics_server(settings, metrics):
             await _run_kopf(settings, registry_for(Client(access, login), login, settings, metrics))
     except OSError as error:
-        if error.errno is None:
+        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
             raise
         mend = "choose other ports with --metrics-port and --health-port, or 0 for none"
-        raise CommandFailed(f"a port cannot be listened on: {error.strerror or error}", mend) from error
+        raise Usage(f"a port cannot be listened on: {error.strerror or error}", mend) from error
     return Exit.OK
 
 

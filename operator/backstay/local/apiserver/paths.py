@@ -17,6 +17,10 @@ VERSION: Final = "v1.37.2+backstay"
 PUBLIC: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 """Paths that need no token, as in the real server."""
 
+_EMPTY_V2: Final = b"\x0a\x032.0" + b"\x12\x0e" + b"\x0a\x08Backstay\x12\x02v1" + b"\x42\x00"
+"""A document of OpenAPI v2 in protobuf with nothing in it (gnostic, openapi_v2.Document: swagger, info, paths). kubectl wants one for a `kind: List`
+and for kinds that v3 does not know; it then leaves the judging to the server."""
+
 _DISCOVERY_TYPE: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
@@ -33,7 +37,7 @@ def reply(cluster: Cluster, path: str, accept: str) -> Reply | None:
     if parts[0] in ("api", "apis"):
         return _group_discovery(cluster, parts)
     if parts[0] == "openapi":
-        return _openapi(cluster, parts[1:])
+        return _openapi(cluster, parts[1:], accept)
     if path == "/":
         return _json({"paths": ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]})
     return None
@@ -80,7 +84,9 @@ def _group_discovery(cluster: Cluster, parts: list[str]) -> Reply | None:
     return None
 
 
-def _openapi(cluster: Cluster, parts: list[str]) -> Reply | None:
+def _openapi(cluster: Cluster, parts: list[str], accept: str) -> Reply | None:
+    if parts == ["v2"] and "spec.v2@v1.0+protobuf" in accept:
+        return Reply(200, _EMPTY_V2, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
     if parts == ["v2"]:
         return _json(openapi.v2(cluster.registry))
     if parts == ["v3"]:
