@@ -13,7 +13,8 @@ from backstay.cli.views.glyphs import GLYPHS
 from backstay.cli.views.why import Cause
 from backstay.settings import Settings
 
-PAGE = Path("docs/cli.md").read_text()
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/cli.md").read_text()
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 SHARED = {"--namespace", "-n", "--context", "--kubeconfig", "--debug", "--help", "-h"}
 

@@ -12,7 +12,8 @@ from backstay.cli.views.drawing import COLOURS, dot, mermaid
 from backstay.cli.views.graph import Cluster, Flow, Graph, Vertex, graph
 from tests.support.world import World
 
-EXAMPLES = sorted(path for path in Path("examples").rglob("*.yaml") if "kind: Workflow\n" in path.read_text())
+ROOT = Path(__file__).parents[3]
+EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*.yaml") if "kind: Workflow\n" in path.read_text())
 
 
 def drawn(text: str, name: str = "order") -> Graph:

@@ -8,6 +8,7 @@ import pytest
 from backstay.cli.views.linting import Report, Source, lint
 from backstay.handlers.workflows import judge
 
+ROOT = Path(__file__).parents[3]
 GOOD = """apiVersion: backstay.dev/v1alpha1
 kind: Workflow
 metadata: {name: order}
@@ -141,7 +142,7 @@ def test_findings_stand_in_the_order_of_files_and_lines() -> None:
 
 
 def test_every_example_is_without_fault() -> None:
-    files = sorted(Path("examples").rglob("*.yaml"))
+    files = sorted((ROOT / "examples").rglob("*.yaml"))
     assert len(files) > 10
     report = lint([Source(str(path), path.read_text(), named=False) for path in files])
     assert (lines(report), report.unchecked) == ([], [])

@@ -1,5 +1,6 @@
 """What `backstay operator` finds out before it begins."""
 
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from backstay.errors import Unavailable
 from backstay.kube.client import Client
 from tests.support.tiny_api import TinyApi, reply, status
 
+ROOT = Path(__file__).parents[3]
 KINDS = {"resources": [{"name": "workflows"}, {"name": "workflows/status"}, {"name": "workflowruns"}]}
 GROUP = "/apis/backstay.dev/v1alpha1"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -72,9 +74,7 @@ async def test_a_server_that_cannot_say_what_is_allowed_is_trusted() -> None:
 
 def test_the_chart_grants_every_right_that_is_needed() -> None:
     """`NEEDED` and the chart's rules are written apart, for people and for Helm: here they are held against each other."""
-    from pathlib import Path
-
-    text = Path("charts/backstay/templates/_helpers.tpl").read_text()
+    text = (ROOT / "charts/backstay/templates/_helpers.tpl").read_text()
     for group, resource, subresource, verbs in preflight.NEEDED:
         name = f"{resource}/{subresource}" if subresource else resource
         rules = [
