@@ -1,8 +1,19 @@
 """Backstay: business processes on Kubernetes that know the way back."""
 
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
 
-try:
-    __version__ = version("backstay")
-except PackageNotFoundError:  # running from a tree that was never installed
-    __version__ = "0.0.0"
+
+@cache
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # takes 40 ms, which `backstay --help` need not wait for
+
+    try:
+        return version("backstay")
+    except PackageNotFoundError:  # running from a tree that was never installed
+        return "0.0.0"
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return _version()
+    raise AttributeError(name)

@@ -92,7 +92,7 @@ class Reconciler:
             decision = self._decide(known, resolution, reading, observations)
         program = resolution.program or NOTHING
         if decision is None:
-            await pending.show(self, key, known, resolution)
+            await self._show_pending(key, known, resolution)
             return
         if decision.entries:
             await self._persist(key, known, program, decision, reading)
@@ -131,6 +131,22 @@ class Reconciler:
         if begun or fault is None:
             return None
         return refuse(identity, reading.state, fault, self.now(), observations)
+
+    async def _show_pending(self, key: Key, known: Known, resolution: Resolution) -> None:
+        """Say in the status what a run waits for, once; look again when that may have changed."""
+        self.queue.wake_in(key, min(5.0, self.missing_workflow_seconds))
+        fault = resolution.missing
+        if fault is None:
+            return
+        if (known.run.get("status") or {}).get("startedAt"):
+            self.announcer.lost(known.run, fault)
+            return
+        waited = self.loop_time() - known.since
+        if waited < pending.PATIENCE_SECONDS:
+            self.queue.wake_in(key, pending.PATIENCE_SECONDS - waited + 0.01)
+        elif not pending.says_already(known.run, fault):
+            patch = status_patch(known.run, pending.waiting_status(known.run, fault, self.now()))
+            self.store.remember(await self.client.patch(resources.RUNS, key.namespace, key.name, patch, subresource="status", kind="json"))
 
     @staticmethod
     def loop_time() -> float:
