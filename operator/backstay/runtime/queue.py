@@ -1,7 +1,8 @@
 """The keyed queue: which run is looked at next.
 
 A key that is woken often is looked at once (deduplicated), never by two workers at a time, and namespaces take turns, so that a
-burst in one does not starve another. Timers are a heap with at most one live entry a key; a failed look is repeated with backoff.
+burst in one does not starve another. Under load a key waits for a worker, and whatever happens to it meanwhile is one look; when idle
+nothing waits. Timers are a heap with at most one live entry a key; a failed look is repeated with backoff.
 """
 
 import asyncio
