@@ -49,6 +49,8 @@ class Compiler:
 
     def __init__(self, spec: WorkflowSpec) -> None:
         self.defaults = spec.defaults
+        self.retry = spec.defaults.retry
+        """What steps that do work get where they say nothing themselves; another one inside a compensation."""
         self.nodes: dict[str, Node] = {}
         self.undoable = False
 
@@ -86,13 +88,14 @@ class Compiler:
     def _undo(self, compensate: Compensate, path: str, scope: Scope) -> None:
         kind = action_of(compensate)
         inner = Scope(scope.segments, scope, ("self", "error"))
+        before, self.retry = self.retry, compensate.retry or UNDO_RETRY
         node = self.bare(kind, getattr(compensate, kind), f"{path}:compensate", undo_path(path), inner)
+        self.retry = before
         self.undoable = True
         self.nodes[undo_path(path)] = replace(
             node,
             timeout=compensate.timeout or node.timeout,
             attempt_timeout=compensate.attempt_timeout or node.attempt_timeout,
-            retry=compensate.retry or UNDO_RETRY,
         )
 
     def bare(self, kind: str, action: Any, name: str, path: str, scope: Scope) -> Node:
@@ -101,7 +104,7 @@ class Compiler:
         node = Node(name, kind, machine, path, scope, machine.compile(action, path, scope, self))
         if not machine.works:
             return node
-        return replace(node, timeout=self.defaults.timeout, attempt_timeout=self.defaults.attempt_timeout, retry=self.defaults.retry)
+        return replace(node, timeout=self.defaults.timeout, attempt_timeout=self.defaults.attempt_timeout, retry=self.retry)
 
 
 def compile_program(spec: WorkflowSpec) -> Program:

@@ -19,6 +19,8 @@ class JobWatch:
     def __init__(self, client: Client, namespace: str | None, wake: Callable[[str], None], vanished: Callable[[str, str], None]) -> None:
         self._client = client
         self._looked: set[str] = set()
+        self._told: dict[str, Mapping[str, JobFact]] = {}
+        """By run: the facts that the last wake-up was for. Most of what Kubernetes says of a Job changes none of them."""
         self._wake = wake
         self._vanished = vanished
         self.jobs: Informer[job.SeenJob] = Informer(
@@ -43,21 +45,31 @@ class JobWatch:
     def remember(self, seen: job.SeenJob) -> None:
         """What was just created is known at once, before the watch tells."""
         self.jobs.remember(seen)
+        self._told[seen.run_uid] = self._facts(seen.namespace, seen.run_uid)
 
     def forget(self, run_uid: str) -> None:
         """A run is finished or gone: free what its Jobs take."""
         self._looked.difference_update(seen.uid for seen in self.jobs.of(run_uid))
+        self._told.pop(run_uid, None)
         self.jobs.forget(run_uid)
         self.pods.forget(run_uid)
 
     def _job_changed(self, event: str, new: job.SeenJob, _old: job.SeenJob | None) -> None:
         if event == "DELETED":
             self._vanished(new.run_uid, new.name)
-        self._wake(new.run_uid)
+        self._tell(new.namespace, new.run_uid)
 
-    def _pod_changed(self, event: str, new: job.SeenPod, old: job.SeenPod | None) -> None:
-        if event == "DELETED" or old != new:
-            self._wake(new.run_uid)
+    def _pod_changed(self, _event: str, new: job.SeenPod, _old: job.SeenPod | None) -> None:
+        self._tell(new.namespace, new.run_uid)
+
+    def _tell(self, namespace: str, run_uid: str) -> None:
+        facts = self._facts(namespace, run_uid)
+        if facts != self._told.get(run_uid, {}):
+            self._told[run_uid] = facts
+            self._wake(run_uid)
+
+    def _facts(self, namespace: str, run_uid: str) -> Mapping[str, JobFact]:
+        return job.facts(namespace, self.jobs.of(run_uid), self.pods.of(run_uid), datetime.now(UTC))
 
 
 class JobWatches:

@@ -4,6 +4,7 @@ The world checks at every moment that the state is the fold of its journal, that
 changes nothing, and that no Job is made twice.
 """
 
+import os
 from typing import Any
 
 import yaml
@@ -82,7 +83,7 @@ moves = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=int(os.environ.get("BACKSTAY_EXAMPLES", "300")), deadline=None)
 @given(bodies, st.lists(st.tuples(moves, st.integers(0, 100)), max_size=40))
 def test_any_workflow_ends_and_undoes_what_it_did(steps: list[dict[str, Any]], script: list[tuple[str, int]]) -> None:
     world = World(yaml.safe_dump({"compensationTimeout": "1h", "steps": steps}))
@@ -145,7 +146,7 @@ def check_undoing(world: World) -> None:
     assert len(undone) == len(set(undone))
     sequences = [state.steps[path].sequence for path in undone]
     assert sequences == sorted(sequences, reverse=True)
-    if state.run.compensate and state.run.phase is not Phase.SUCCEEDED:
+    if state.run.compensate and state.run.phase is not Phase.SUCCEEDED and "CompensationAbandoned" not in world.story:
         from backstay.engine.compensation import to_undo
 
         assert to_undo(world.program, state.steps) == []

@@ -171,3 +171,13 @@ def test_suspension_holds_new_starts_and_resume_goes_on(phase: str) -> None:
     assert (world.running, world.status["status"]) == ([], "Suspended")
     world.wants(suspend=False)
     assert world.running == ["reserve:compensate"]
+
+
+@pytest.mark.parametrize(("retry", "attempts"), [("", 5), ("retry: {maxAttempts: 2, errors: [Transient]}, ", 2)])
+def test_the_steps_of_a_compensation_are_tried_as_often_as_it_says(retry: str, attempts: int) -> None:
+    world = World(f"steps: [{{name: a, {JOB}, compensate: {{{retry}steps: [{{name: x, {JOB}}}]}}}}, {{name: b, {JOB}}}]")
+    world.succeed("a").fail("b")
+    for _ in range(attempts):
+        world.fail("a:compensate/x").pass_time("2m")
+    assert world.condition("Stalled") == ("True", "CompensationFailed")
+    assert world.step("a:compensate/x").attempt == attempts

@@ -100,6 +100,7 @@ class Job:
             **changes,
         )
         self._wake_for_timers(turn, node, turn.now)
+        turn.wake(turn.now + CONFIRM_AFTER)
 
     def _inputs(self, turn: Turn, body: Body, path: str) -> dict[str, Json]:
         """Resolve the action: what a deed needs stands in the written state until the deed is confirmed."""
