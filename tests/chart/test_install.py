@@ -95,7 +95,7 @@ NEEDED = (
     "update workflowruns/finalizers",
     "get,list,watch,create,delete jobs",
     "get,list,watch pods",
-    "get,list,create controllerrevisions",
+    "get,list,create,delete controllerrevisions",
     "create,patch events",
 )
 FORBIDDEN = (
@@ -105,7 +105,7 @@ FORBIDDEN = (
     "update,patch,deletecollection jobs jobs/status",
     "create,update,patch,delete pods pods/exec pods/attach pods/ephemeralcontainers",
     "get pods/log",
-    "update,patch,delete controllerrevisions",
+    "update,patch controllerrevisions",
     "get,list,watch,create secrets configmaps",
     "create serviceaccounts serviceaccounts/token deployments",
     "get,list,watch,create,update,patch,delete namespaces customresourcedefinitions nodes",
