@@ -214,7 +214,10 @@ class Compensate(Model):
     steps: "Steps | None" = Field(default=None, description="Undo it by several steps, in order.", json_schema_extra=ACTION)
     timeout: Duration | None = Field(default=None, description="How long undoing this step may take, all attempts together.")
     attempt_timeout: Duration | None = Field(default=None, description="How long one attempt may take.")
-    retry: Retry | None = Field(default=None, description="Attempts at undoing, for each step of it that does work and says nothing itself (default: 5, on any error).")
+    retry: Retry | None = Field(
+        default=None,
+        description="Attempts at undoing, for each step of it that does work and says nothing itself (default: 5, on any error).",
+    )
 
     @model_validator(mode="after")
     def _one_action(self) -> "Compensate":

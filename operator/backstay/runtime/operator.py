@@ -115,10 +115,11 @@ class Operator:
 
     # ---------------------------------------------------------------------------------------------------- informers
 
-    def _wake_uid(self, run_uid: str) -> None:
+    def _wake_uid(self, run_uid: str) -> bool:
         key = self.store.key_of_uid(run_uid)
         if key is not None:
             self.queue.wake(key)
+        return key is not None
 
     def _vanished(self, run_uid: str, job_name: str) -> None:
         key = self.store.key_of_uid(run_uid)

@@ -99,8 +99,10 @@ class Reconciler:
         effects = effects_of(program, decision.state, observations)
         if effects and not decision.entries and not await self._is_newest(known):
             return
-        await self._act(known, effects)
-        self.announcer.tell(known.run, decision, reading)
+        try:
+            await self._act(known, effects)
+        finally:
+            self.announcer.tell(known.run, decision, reading)
         self._plan(key, known, decision)
 
     # -------------------------------------------------------------------------------------------------------- observe
