@@ -13,7 +13,8 @@ from backstay.kube.informer import Informer
 class JobWatch:
     """Everything that is seen of the Jobs and Pods in a namespace, or in all of them.
 
-    `wake(run_uid)` is called when the facts of a run's Jobs have changed, and tells whether the run is known; `vanished(run_uid, job_name)` when a Job that was seen is there no longer.
+    `wake(run_uid)` is called when the facts of a run's Jobs have changed, and tells whether the run is known;
+    `vanished(run_uid, job_name)` when a Job that was seen is there no longer.
     """
 
     def __init__(self, client: Client, namespace: str | None, wake: Callable[[str], bool], vanished: Callable[[str, str], None]) -> None:
@@ -64,9 +65,8 @@ class JobWatch:
 
     def _tell(self, namespace: str, run_uid: str) -> None:
         facts = self._facts(namespace, run_uid)
-        if facts != self._told.get(run_uid, {}):
-            if self._wake(run_uid):
-                self._told[run_uid] = facts
+        if facts != self._told.get(run_uid, {}) and self._wake(run_uid):
+            self._told[run_uid] = facts
 
     def _facts(self, namespace: str, run_uid: str) -> Mapping[str, JobFact]:
         return job.facts(namespace, self.jobs.of(run_uid), self.pods.of(run_uid), datetime.now(UTC))
