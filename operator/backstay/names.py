@@ -33,7 +33,6 @@ ANNOTATION_ATTEMPT: Final = f"{GROUP}/attempt"
 ANNOTATION_RUN_NAME: Final = f"{GROUP}/run-name"
 ANNOTATION_RELEASE: Final = f"{GROUP}/release-finalizer"
 """`"true"` on a run lets its finalizer go without further compensation; the journal records it."""
-ANNOTATION_STARTED_BY: Final = f"{GROUP}/started-by"
 
 ENV_OUTPUT: Final = "BACKSTAY_OUTPUT"
 ENV_RUN: Final = "BACKSTAY_RUN"

@@ -21,10 +21,8 @@ class Settings:
     bind_address: str = "0.0.0.0"  # noqa: S104  probes come from the node, metrics from the cluster
     workers: int = 32
     """Runs that are reconciled at the same time."""
-    resync_seconds: float = 300.0
-    """Every unfinished run is looked at this often even if nothing seems to happen."""
     sweep_seconds: float = 300.0
-    """How often finished runs are looked at whose time to live is over."""
+    """How often every run is listed: unfinished ones are looked at even if nothing seems to happen, finished ones leave when their time is over."""
     missing_workflow_seconds: float = 60.0
     """How long a run waits for a Workflow that is not there before it fails with WorkflowNotFound."""
 

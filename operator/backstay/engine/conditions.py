@@ -26,22 +26,29 @@ def conditions(
     program: Program, state: State, before: Sequence[Mapping[str, Any]], generation: int, now: datetime
 ) -> list[dict[str, Json]]:
     """Return the conditions of a state. `before` are those of the last status: a condition that keeps its status keeps its time."""
-    known = {item["type"]: item for item in before}
-    found = []
-    for kind, status, reason, message in _judge(program, state):
-        old = known.get(kind)
-        since = old["lastTransitionTime"] if old and old["status"] == status else codec.time_to_json(now)[:19] + "Z"
-        found.append(
-            {
-                "type": kind,
-                "status": status,
-                "observedGeneration": generation,
-                "lastTransitionTime": since,
-                "reason": reason,
-                "message": message[:MESSAGE_LIMIT],
-            }
-        )
-    return found
+    return [condition(*judged, generation, before, now) for judged in _judge(program, state)]
+
+
+def condition(
+    kind: str,
+    status: str,
+    reason: str,
+    message: str,
+    generation: int,
+    before: Sequence[Mapping[str, Any]],
+    now: datetime,
+    limit: int = MESSAGE_LIMIT,
+) -> dict[str, Json]:
+    """Return one condition (metav1.Condition). Where it has the status that it had `before`, it keeps its time. `limit` counts characters."""
+    old = next((item for item in before if item["type"] == kind), None)
+    return {
+        "type": kind,
+        "status": status,
+        "observedGeneration": generation,
+        "lastTransitionTime": old["lastTransitionTime"] if old and old["status"] == status else codec.time_to_json(now)[:19] + "Z",
+        "reason": reason,
+        "message": message[:limit],
+    }
 
 
 def _judge(program: Program, state: State) -> Iterator[tuple[str, str, str, str]]:

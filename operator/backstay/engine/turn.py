@@ -100,15 +100,15 @@ class Turn:
         self.wake(moment)
         return False
 
-    def evaluate(self, bound: Bound, path: str, extra: Mapping[str, Json] | None = None) -> Json:
+    def evaluate(self, bound: Bound, path: str) -> Json:
         """Evaluate a template for the step at `path`. Raises EvaluationError."""
-        return bound.template.render(self._data(bound, path, extra))
+        return bound.template.render(self._data(bound, path))
 
     def evaluate_text(self, bound: Bound, path: str) -> str:
         """Evaluate a template to text. Raises EvaluationError."""
-        return bound.template.render_text(self._data(bound, path, None))
+        return bound.template.render_text(self._data(bound, path))
 
-    def _data(self, bound: Bound, path: str, extra: Mapping[str, Json] | None) -> dict[str, Json]:
+    def _data(self, bound: Bound, path: str) -> dict[str, Json]:
         if bound.template.is_constant:
             return {}
         data: dict[str, Json] = {
@@ -124,7 +124,6 @@ class Turn:
         }
         for name in bound.scope.extras():
             data[name] = self._extra(name, path)
-        data.update(extra or {})
         return data
 
     def _view(self, segments: int, node: "Node", path: str) -> Json:

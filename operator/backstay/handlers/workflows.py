@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from backstay.api.validate import check_workflow, parse_workflow
-from backstay.engine import codec
+from backstay.engine.conditions import condition
 from backstay.engine.program import compile_program
 from backstay.errors import AlreadyExists, InvalidDefinition, Problem
 from backstay.kube import resources
@@ -18,6 +18,7 @@ from backstay.runtime.reconciler import utc_now
 
 Status = dict[str, Any]
 MOST_PROBLEMS = 20
+MESSAGE_LIMIT = 8192
 
 
 def judge(spec: Mapping[str, Any]) -> list[Problem]:
@@ -37,15 +38,17 @@ async def status_of(client: Client, body: Mapping[str, Any]) -> Status:
     meta = body["metadata"]
     problems = await asyncio.to_thread(judge, body["spec"])  # thousands of steps take seconds
     errors = [problem for problem in problems if problem.severity == "error"]
-    before = {item["type"]: item for item in (body.get("status") or {}).get("conditions") or ()}
+    before = (body.get("status") or {}).get("conditions") or ()
+    generation, now = meta.get("generation", 0), utc_now()
+    holds, ready_reason = ("False", "Invalid") if errors else ("True", "RevisionReady")
     revision = (body.get("status") or {}).get("revision")
     if not errors:
         revision = await ensure_revision(client, meta["namespace"], meta["name"], body["spec"])
     conditions = [
-        _condition("Valid", not errors, "Valid" if not errors else "Invalid", _words(errors or problems), meta, before),
-        _condition("Ready", not errors, "RevisionReady" if not errors else "Invalid", _ready_words(errors, revision), meta, before),
+        condition("Valid", holds, "Invalid" if errors else "Valid", _words(errors or problems), generation, before, now, MESSAGE_LIMIT),
+        condition("Ready", holds, ready_reason, _ready_words(errors, revision), generation, before, now, MESSAGE_LIMIT),
     ]
-    return {"observedGeneration": meta.get("generation", 0), "conditions": conditions, **({"revision": revision} if revision else {})}
+    return {"observedGeneration": generation, "conditions": conditions, **({"revision": revision} if revision else {})}
 
 
 def _words(problems: list[Problem]) -> str:
@@ -58,20 +61,6 @@ def _ready_words(errors: list[Problem], revision: Mapping[str, Any] | None) -> s
     if not errors and revision:
         return f"new runs use revision {revision['number']}"
     return "new runs of this definition would fail; see Valid"
-
-
-def _condition(kind: str, holds: bool, reason: str, message: str, meta: Mapping[str, Any], before: Mapping[str, Any]) -> Status:
-    status = "True" if holds else "False"
-    old = before.get(kind)
-    since = old["lastTransitionTime"] if old and old["status"] == status else codec.time_to_json(utc_now())[:19] + "Z"
-    return {
-        "type": kind,
-        "status": status,
-        "observedGeneration": meta.get("generation", 0),
-        "lastTransitionTime": since,
-        "reason": reason,
-        "message": message[:8192],
-    }
 
 
 async def ensure_revision(client: Client, namespace: str, name: str, spec: Mapping[str, Any]) -> Status:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Final
 
-from backstay.engine import codec
+from backstay.engine.conditions import condition
 from backstay.engine.model import Fault
 from backstay.runtime.view import Object
 
@@ -20,18 +20,9 @@ def says_already(run: Object, fault: Fault) -> bool:
 def waiting_status(run: Object, fault: Fault, now: datetime) -> dict[str, Any]:
     """Return the status of a run that waits: no phase, because nothing has begun; the reason and its mend in the conditions."""
     generation = run["metadata"].get("generation", 0)
-    common = {
-        "observedGeneration": generation,
-        "lastTransitionTime": codec.time_to_json(now)[:19] + "Z",
-        "reason": fault.type,
-        "message": fault.detail,
-    }
+    waits = (("Succeeded", "Unknown"), ("Complete", "False"), ("Reconciling", "True"))
     return {
         "observedGeneration": generation,
         "status": "Pending",
-        "conditions": [
-            {"type": "Succeeded", "status": "Unknown", **common},
-            {"type": "Complete", "status": "False", **common},
-            {"type": "Reconciling", "status": "True", **common},
-        ],
+        "conditions": [condition(kind, status, fault.type, fault.detail, generation, (), now) for kind, status in waits],
     }
