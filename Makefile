@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test e2e lint crds bench lock clean format
+.PHONY: help venv demo test e2e e2e-oldest containers cluster cluster-down kind kind-down lint crds bench lock clean format
 
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,10 +22,28 @@ demo: $(STAMP) ## watch a saga undo itself, on an embedded cluster
 	$(BIN)/python examples/order/demo.py
 
 test: $(STAMP) ## unit, embedded and chart tests: no Go, no cluster
-	$(BIN)/python -m pytest tests -m "not e2e and not bench"
+	$(BIN)/python -m pytest tests -m "not e2e and not containers and not bench"
 
 e2e: $(STAMP) ## the scenario suite on a real control plane (needs Go)
 	$(BIN)/python -m pytest tests -m e2e
+
+e2e-oldest: $(STAMP) ## the same on the oldest Kubernetes that is supported: before a release (needs Go)
+	BACKSTAY_KUBERNETES=oldest $(BIN)/python -m pytest tests -m e2e
+
+containers: $(STAMP) ## the same in real containers, and the troubles that only they have (needs Go and root)
+	$(BIN)/python -m pytest tests -m containers
+
+cluster: $(STAMP) ## a cluster with real containers, the chart in it, and an order (needs Go and root, no Docker)
+	$(BIN)/python -m tests.cluster up
+
+cluster-down: $(STAMP) ## take it away again
+	$(BIN)/python -m tests.cluster down
+
+kind: $(STAMP) ## the same with kind (needs Docker and kind)
+	$(BIN)/python -m tests.cluster up --with kind
+
+kind-down: $(STAMP) ## take it away again
+	$(BIN)/python -m tests.cluster down --with kind
 
 bench: $(STAMP) ## figures: throughput, latency, writes
 	$(BIN)/python -m pytest tests/bench -m bench -s

@@ -4,6 +4,7 @@ Made in the process, in milliseconds: an API server that makes its own certifica
 """
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,11 +32,11 @@ class Certificates:
     tokens_public: Path
 
 
-def make_certificates(folder: Path) -> Certificates:
-    """Write a fresh set into `folder`, which must exist."""
+def make_certificates(folder: Path, more_addresses: Sequence[str] = ()) -> Certificates:
+    """Write a fresh set into `folder`, which must exist; the server's is also good for `more_addresses`."""
     authority_key, server_key, tokens_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     authority = _authority(authority_key)
-    server = _server(server_key, authority, authority_key)
+    server = _server(server_key, authority, authority_key, (*_SERVER_ADDRESSES, *more_addresses))
     return Certificates(
         authority=_write(folder / "ca.crt", authority.public_bytes(Encoding.PEM)),
         server=_write(folder / "server.crt", server.public_bytes(Encoding.PEM)),
@@ -66,9 +67,11 @@ def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     )
 
 
-def _server(key: ec.EllipticCurvePrivateKey, authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _server(
+    key: ec.EllipticCurvePrivateKey, authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey, addresses: Sequence[str]
+) -> x509.Certificate:
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in _SERVER_NAMES]
-    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in _SERVER_ADDRESSES]
+    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
     return (
         _unsigned(_name("kube-apiserver"), authority.subject, key.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -2,7 +2,8 @@
 
 What differs from a production cluster, and why: etcd does not wait for the disk (the data dies with the test), the clients of the controller
 manager and the scheduler are not throttled and more Jobs are synced at once (a test waits for results, not for a rate limit), nobody elects a
-leader (there is one of each), and everything listens on 127.0.0.1. RBAC, admission and all controllers are as anywhere.
+leader (there is one of each), and everything listens on 127.0.0.1 unless nodes are to join. RBAC, admission and all controllers are as
+anywhere.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,18 @@ _UNTHROTTLED = ("--kube-api-qps", "500", "--kube-api-burst", "1000")
 
 
 @dataclass(frozen=True)
+class Site:
+    """Where a control plane runs. By itself: as processes of this machine, which nothing but this machine reaches."""
+
+    enter: tuple[str, ...] = ()
+    """What every command begins with, as in `nsenter --net=…`."""
+    address: str = HOST
+    """Where it listens for the people and tests of this machine."""
+    for_nodes: str | None = None
+    """The address that nodes and pods use; None where there are none but those that share this machine's network."""
+
+
+@dataclass(frozen=True)
 class Layout:
     """Where one control plane keeps its files and listens; the files are its own, the folder is the caller's."""
 
@@ -26,6 +39,7 @@ class Layout:
     etcd_port: int
     api_port: int
     scheduler_port: int
+    site: Site = Site()
 
     @property
     def kubeconfig(self) -> Path:
@@ -46,7 +60,7 @@ class Layout:
 
     @property
     def api_url(self) -> str:
-        return f"https://{HOST}:{self.api_port}"
+        return f"https://{self.site.address}:{self.api_port}"
 
 
 def etcd(layout: Layout) -> list[str]:
@@ -65,28 +79,47 @@ def etcd(layout: Layout) -> list[str]:
 def apiserver(layout: Layout, more: Sequence[str] = ()) -> list[str]:
     """Return the arguments of kube-apiserver; `more` come last and win.
 
-    It may reach a kubelet on 127.0.0.1 (`kubectl logs`) and does not verify its certificate, which is what it does without an authority for
-    kubelets. Nothing is entered as the endpoint of the `kubernetes` service: a loopback address is not allowed there.
+    It does not verify the certificate of a kubelet (`kubectl logs`), which is what it does without an authority for kubelets.
     """
     certificates = layout.certificates
     return [
         "apiserver",
         *("--etcd-servers", layout.etcd_url),
-        *("--bind-address", HOST),
         *("--secure-port", str(layout.api_port)),
-        *("--advertise-address", HOST),
-        *("--endpoint-reconciler-type", "none"),
+        *_reach(layout.site),
         *("--tls-cert-file", str(certificates.server)),
         *("--tls-private-key-file", str(certificates.server_key)),
         *("--service-account-key-file", str(certificates.tokens_public)),
         *("--service-account-signing-key-file", str(certificates.tokens_key)),
         *("--service-account-issuer", "https://kubernetes.default.svc"),
         *("--service-cluster-ip-range", SERVICE_ADDRESSES),
-        *("--authorization-mode", "RBAC"),
         *("--token-auth-file", str(layout.users)),
         *("--kubelet-preferred-address-types", "InternalIP,Hostname"),
         "--allow-privileged=true",
         *more,
+    ]
+
+
+def _reach(site: Site) -> list[str]:
+    """Return what depends on whether nodes join: addresses, and the rights of kubelets (NodeRestriction, node authorizer).
+
+    Without nodes nothing is entered as the endpoint of the `kubernetes` service: a loopback address is not allowed there. With nodes, pods of
+    one that is lost are given up within seconds, not minutes: tests wait for it.
+    """
+    if site.for_nodes is None:
+        return [
+            *("--bind-address", site.address),
+            *("--advertise-address", site.address),
+            *("--endpoint-reconciler-type", "none"),
+            *("--authorization-mode", "RBAC"),
+        ]
+    return [
+        *("--bind-address", "0.0.0.0"),
+        *("--advertise-address", site.for_nodes),
+        *("--authorization-mode", "Node,RBAC"),
+        *("--enable-admission-plugins", "NodeRestriction"),
+        *("--default-not-ready-toleration-seconds", "5"),
+        *("--default-unreachable-toleration-seconds", "5"),
     ]
 
 
@@ -102,6 +135,7 @@ def controller_manager(layout: Layout) -> list[str]:
         "--leader-elect=false",
         *("--controllers", "*"),
         *("--concurrent-job-syncs", "20"),
+        *("--node-monitor-grace-period", "12s"),
         *("--secure-port", "0"),
         *_UNTHROTTLED,
     ]
@@ -114,7 +148,7 @@ def scheduler(layout: Layout) -> list[str]:
         "scheduler",
         *("--kubeconfig", str(layout.kubeconfig)),
         "--leader-elect=false",
-        *("--bind-address", HOST),
+        *("--bind-address", layout.site.address),
         *("--secure-port", str(layout.scheduler_port)),
         *("--tls-cert-file", str(certificates.server)),
         *("--tls-private-key-file", str(certificates.server_key)),

@@ -22,6 +22,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,7 +32,7 @@ import yaml
 from tests.cluster import components
 from tests.cluster.build import BuildError, build
 from tests.cluster.certificates import make_certificates
-from tests.cluster.components import HOST, Layout
+from tests.cluster.components import Layout, Site
 from tests.cluster.processes import ProcessesLeft, end_child, end_others, free_ports, runs, spawn, tail
 from tests.support.cache import CacheBusy
 
@@ -42,6 +43,18 @@ _STARTS = 3
 _PORT_TAKEN = "address already in use"
 _STATE = "state.json"
 _PEOPLE = Path(__file__).parents[2] / ".backstay" / "control-plane"
+
+
+HERE = Site()
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody whom the API server knows by a token; what it may do is RBAC's business."""
+
+    name: str
+    token: str
+    group: str
 
 
 class ControlPlaneError(RuntimeError):
@@ -64,20 +77,24 @@ class ControlPlane:
         self._binary = binary
         self._bound = bound
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
         self._trust = ssl.create_default_context(cafile=layout.certificates.authority)
 
     @classmethod
-    def start(cls, directory: Path, *, api_arguments: Sequence[str] = (), bound: bool = True) -> Self:
+    def start(
+        cls, directory: Path, *, api_arguments: Sequence[str] = (), bound: bool = True, site: Site = HERE, users: Sequence[User] = ()
+    ) -> Self:
         """Start a fresh control plane with its state in `directory`, and return when it is ready, which takes a few seconds.
 
-        `api_arguments` are further flags for the API server. A `bound` control plane ends with the calling process, however that ends.
-        Raises BuildError when the binary cannot be had, ControlPlaneError with the tails of the logs when a component does not come up.
+        `api_arguments` are further flags for the API server, `users` may speak to it besides the administrator. A `bound` control plane ends
+        with the calling process, however that ends. Raises BuildError when the binary cannot be had, ControlPlaneError with the tails of the
+        logs when a component does not come up.
         """
         binary = build()
         for attempt in range(1, _STARTS + 1):
-            control_plane = cls(_fresh_layout(directory), binary, bound=bound)
+            control_plane = cls(_fresh_layout(directory, site), binary, bound=bound)
             try:
-                control_plane._bring_up(api_arguments)
+                control_plane._bring_up(api_arguments, users)
                 return control_plane
             except BaseException as error:
                 control_plane.stop()
@@ -96,6 +113,20 @@ class ControlPlane:
             del self._processes[name]
         (self.directory / _STATE).unlink(missing_ok=True)
 
+    def kill(self, component: str) -> None:
+        """End one component as a power cut would, and wait until it is gone: `etcd`, `apiserver`, `controller-manager` or `scheduler`."""
+        end_child(self._processes.pop(component))
+
+    def start_again(self, component: str) -> None:
+        """Start a component that was killed, with the arguments that it had, and wait until it answers."""
+        self._run(self._commands[component])
+        self._wait_until_it_answers(component)
+
+    def restart(self, component: str) -> None:
+        """Kill a component and start it again."""
+        self.kill(component)
+        self.start_again(component)
+
     @property
     def pids(self) -> dict[str, int]:
         """The process id of each running component, by name."""
@@ -111,24 +142,35 @@ class ControlPlane:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
-    def _bring_up(self, api_arguments: Sequence[str]) -> None:
+    def _bring_up(self, api_arguments: Sequence[str], users: Sequence[User]) -> None:
         layout = self._layout
-        _write_private(layout.users, f'{self.token},backstay-test-admin,backstay-test-admin,"system:masters"\n')
-        _write_private(layout.kubeconfig, yaml.safe_dump(self._kubeconfig(), sort_keys=False))
+        everybody = [User("backstay-test-admin", self.token, "system:masters"), *users]
+        _write_private(layout.users, "".join(f'{user.token},{user.name},{user.name},"{user.group}"\n' for user in everybody))
+        _write_private(layout.kubeconfig, yaml.safe_dump(self._kubeconfig(self.server, self.token), sort_keys=False))
         self._run(components.etcd(layout))
         self._run(components.apiserver(layout, api_arguments))
-        self._wait_for("the API server", lambda: self._answers(layout.api_port, "/readyz"))
+        self._wait_until_it_answers("apiserver")
         self._run(components.controller_manager(layout))
         self._run(components.scheduler(layout))
-        # No pod can be made before its namespace has a service account, which is the controller manager's work.
-        account = "/api/v1/namespaces/default/serviceaccounts/default"
-        self._wait_for("the controller manager", lambda: self._answers(layout.api_port, account))
-        self._wait_for("the scheduler", lambda: self._answers(layout.scheduler_port, "/healthz"))
+        self._wait_until_it_answers("controller-manager")
+        self._wait_until_it_answers("scheduler")
+
+    def _wait_until_it_answers(self, component: str) -> None:
+        api, scheduler = self._layout.api_port, self._layout.scheduler_port
+        asked = {
+            "etcd": (api, "/readyz/etcd"),
+            "apiserver": (api, "/readyz"),
+            # No pod can be made before its namespace has a service account, which is the controller manager's work.
+            "controller-manager": (api, "/api/v1/namespaces/default/serviceaccounts/default"),
+            "scheduler": (scheduler, "/healthz"),
+        }
+        self._wait_for(component, lambda: self._answers(*asked[component]))
 
     def _run(self, arguments: list[str]) -> None:
         name = arguments[0]
+        self._commands[name] = arguments
         options = ["--while-stdin"] if self._bound else []
-        self._processes[name] = spawn([self._binary, *options, *arguments], self.log(name), bound=self._bound)
+        self._processes[name] = spawn([*self._layout.site.enter, self._binary, *options, *arguments], self.log(name), bound=self._bound)
         _write_private(self.directory / _STATE, json.dumps({"server": self.server, "pids": self.pids}, indent=2))
 
     def _wait_for(self, what: str, is_ready: Callable[[], bool]) -> None:
@@ -142,7 +184,7 @@ class ControlPlane:
             time.sleep(_POLL_SECONDS)
 
     def _answers(self, port: int, path: str) -> bool:
-        connection = http.client.HTTPSConnection(HOST, port, timeout=_REQUEST_LIMIT_SECONDS, context=self._trust)
+        connection = http.client.HTTPSConnection(self._layout.site.address, port, timeout=_REQUEST_LIMIT_SECONDS, context=self._trust)
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
             return connection.getresponse().status == http.HTTPStatus.OK
@@ -154,28 +196,36 @@ class ControlPlane:
     def _tails(self, names: Sequence[str] | dict[str, subprocess.Popen[bytes]]) -> str:
         return "\n".join(f"  the end of {self.log(name)}:\n{tail(self.log(name))}" for name in names)
 
-    def _kubeconfig(self) -> dict[str, object]:
+    def kubeconfig_for(self, user: User) -> str:
+        """Return the kubeconfig, as text, with which `user` speaks to it from a node."""
+        server = f"https://{self._layout.site.for_nodes}:{self._layout.api_port}"
+        return yaml.safe_dump(self._kubeconfig(server, user.token), sort_keys=False)
+
+    def _kubeconfig(self, server: str, token: str) -> dict[str, object]:
         authority = b64encode(self._layout.certificates.authority.read_bytes()).decode()
         name = "backstay-test"
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": name, "cluster": {"server": self.server, "certificate-authority-data": authority}}],
-            "users": [{"name": name, "user": {"token": self.token}}],
+            "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": authority}}],
+            "users": [{"name": name, "user": {"token": token}}],
             "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
             "current-context": name,
         }
 
 
-def _fresh_layout(directory: Path) -> Layout:
+def _fresh_layout(directory: Path, site: Site) -> Layout:
     """Clear away what an earlier control plane left in `directory`, and nothing else, and choose new keys and ports."""
     directory = directory.resolve()
     keys = directory / "certs"
     for old in (directory / "etcd", keys):
         shutil.rmtree(old, ignore_errors=True)
+    for old in directory.glob("*.log"):
+        old.unlink()
     keys.mkdir(parents=True)
     etcd_port, api_port, scheduler_port = free_ports(3)
-    return Layout(directory, make_certificates(keys), etcd_port, api_port, scheduler_port)
+    certificates = make_certificates(keys, [site.address, *([site.for_nodes] if site.for_nodes else [])])
+    return Layout(directory, certificates, etcd_port, api_port, scheduler_port, site)
 
 
 def _write_private(path: Path, content: str) -> None:

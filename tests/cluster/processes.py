@@ -17,11 +17,11 @@ class ProcessesLeft(RuntimeError):
 
 
 def spawn(command: Sequence[str | Path], log: Path, *, bound: bool) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own (Ctrl-C is not for it), with its output in `log`.
+    """Start `command` in a session of its own (Ctrl-C is not for it), with its output at the end of `log`.
 
     A `bound` process gets a pipe as its standard input, whose other end only this process holds: the pipe closes with us, however we die.
     """
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         return subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.PIPE if bound else subprocess.DEVNULL,

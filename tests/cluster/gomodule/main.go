@@ -6,10 +6,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
@@ -20,10 +22,14 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-const usage = "usage: cluster [--while-stdin] etcd|apiserver|controller-manager|scheduler|kubelet [FLAGS]"
+// The components of the control plane besides etcd; node.go adds those of a node.
+var commands = map[string]func() *cobra.Command{
+	"apiserver":          apiserver.NewAPIServerCommand,
+	"controller-manager": controllermanager.NewControllerManagerCommand,
+	"scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
+}
 
 func main() {
 	arguments := os.Args[1:]
@@ -32,7 +38,7 @@ func main() {
 		arguments = arguments[1:]
 	}
 	if len(arguments) == 0 {
-		exit(usage)
+		exit(usage())
 	}
 	component := arguments[0]
 	// The components parse os.Args themselves and expect their flags right after the program's name.
@@ -41,25 +47,15 @@ func main() {
 		etcdmain.Main(os.Args)
 		return
 	}
-	command := commandOf(component)
-	if command == nil {
-		exit(fmt.Sprintf("cluster: unknown component %q\n%s", component, usage))
+	newCommand, known := commands[component]
+	if !known {
+		exit(fmt.Sprintf("cluster: unknown component %q\n%s", component, usage()))
 	}
-	os.Exit(cli.Run(command))
+	os.Exit(cli.Run(newCommand()))
 }
 
-func commandOf(component string) *cobra.Command {
-	switch component {
-	case "apiserver":
-		return apiserver.NewAPIServerCommand()
-	case "controller-manager":
-		return controllermanager.NewControllerManagerCommand()
-	case "scheduler":
-		return scheduler.NewSchedulerCommand()
-	case "kubelet":
-		return kubelet.NewKubeletCommand(context.Background())
-	}
-	return nil
+func usage() string {
+	return "usage: cluster [--while-stdin] etcd|" + strings.Join(slices.Sorted(maps.Keys(commands)), "|") + " [FLAGS]"
 }
 
 func endWithStdin() {
