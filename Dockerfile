@@ -1,37 +1,32 @@
-# The operator's image: `docker build -t backstay:dev .`
+# The operator's image: `docker build -t backstay:dev .` — docs/image.md says what is in it and why.
 #
-# It runs as user 65532 with a read-only root filesystem; /tmp must be writable (the chart mounts an empty folder there).
-ARG PYTHON=3.13
-
-# The wheel is built apart, with the pinned tools of requirements-dev.lock: none of them gets into the image.
-FROM python:${PYTHON}-slim AS wheel
+# It runs as user 65532 with a read-only root file system; /tmp must be writable (the chart mounts an empty folder there).
+# What follows the last FROM stands in image/config.py as well, from which tests make the same image without Docker.
+FROM debian:12 AS root
+ENV PIP_NO_CACHE_DIR=1
+RUN apt-get update && apt-get install --yes --no-install-recommends python3 python3-pip
 WORKDIR /source
-COPY requirements-dev.lock ./
-RUN pip install --no-cache-dir --require-hashes -r requirements-dev.lock
+COPY image ./image
+COPY requirements.lock requirements-dev.lock ./
+# Apart from Backstay itself, so that a change of its code builds in seconds.
+RUN python3 -m image.rootfs /root-of-image --part dependencies
 COPY pyproject.toml README.md LICENSE ./
 COPY operator ./operator
-RUN python -m hatchling build --target wheel --directory /wheel
+RUN python3 -m image.rootfs /root-of-image --part backstay
 
-# What the operator needs is installed by hash, and then the wheel, which may bring nothing else along.
-FROM python:${PYTHON}-slim AS install
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv --without-pip /opt/backstay
-COPY requirements.lock /
-RUN pip --python /opt/backstay install --no-cache-dir --require-hashes -r /requirements.lock
-COPY --from=wheel /wheel /wheel
-RUN pip --python /opt/backstay install --no-cache-dir --no-deps --no-index /wheel/*.whl \
-    && pip --python /opt/backstay check
-
-FROM python:${PYTHON}-slim
-# Output at once, as nobody reads a buffer; no bytecode at run time, as the filesystem is read-only (pip has compiled all of it above).
-ENV PATH=/opt/backstay/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/tmp
-COPY --from=install /opt/backstay /opt/backstay
+FROM scratch
+COPY --from=root /root-of-image /
+LABEL org.opencontainers.image.title="backstay" \
+      org.opencontainers.image.description="A Kubernetes-native workflow operator: business processes as custom resources, with compensation, people and messages." \
+      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH="/usr/local/bin:/usr/bin" \
+    LANG="C.UTF-8" \
+    PYTHONUNBUFFERED="1" \
+    PYTHONDONTWRITEBYTECODE="1" \
+    HOME="/tmp"
 USER 65532:65532
 WORKDIR /tmp
-# Metrics and health, where `--metrics-port` and `--health-port` do not say otherwise.
 EXPOSE 9090 8080
 ENTRYPOINT ["backstay"]
 CMD ["operator"]
