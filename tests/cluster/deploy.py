@@ -48,6 +48,10 @@ class Deployment:
         self._say("helm test: a hello workflow")
         return self._helm("test", RELEASE, "--logs", "--timeout", "120s")
 
+    def uninstall(self) -> str:
+        """Uninstall the chart and return what helm says of what stays."""
+        return self._helm("uninstall", RELEASE, "--wait", "--timeout", "120s")
+
     def sell(self) -> None:
         """Open the shop of examples/order and place an order that goes well and one that is undone."""
         self._say(f"opening the shop of examples/order in namespace {SHOP}")

@@ -58,6 +58,10 @@ class Node:
             cgroups.remove(self.group)
 
     @property
+    def has_power(self) -> bool:
+        return self._process is not None
+
+    @property
     def log(self) -> Path:
         return self.folder / "node.log"
 
@@ -104,6 +108,9 @@ class Node:
             file.write_text(text)
         (self.folder / "cni").mkdir()
         (self.folder / "cni" / "10-pods.conflist").write_text(json.dumps(_pod_network(number)))
+        # There is no registry: what was not loaded cannot be pulled, and that shows at once.
+        (self.folder / "registries" / "_default").mkdir(parents=True)
+        (self.folder / "registries" / "_default" / "hosts.toml").write_text('server = "http://127.0.0.1:1"\n')
         (self.folder / "containerd.toml").write_text(_CONTAINERD)
         (self.folder / "kubelet.yaml").write_text(yaml.safe_dump(_KUBELET))
         settings = {
@@ -225,6 +232,8 @@ state = "/run/containerd"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE_TAG}"
   restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{HOME}/registries"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{HOME}/cni"

@@ -113,7 +113,7 @@ def test_a_stuck_run_that_is_being_deleted_can_be_let_go_and_an_event_tells(plac
 
 
 def test_undoing_that_takes_too_long_is_given_up_and_recorded(place: Place) -> None:
-    slow = {"name": "hotel", "set": {"room": 12}, "compensate": {"job": shell("sleep 600")}}
+    slow = {"name": "hotel", "set": {"room": 12}, "compensate": {"job": shell("trap 'exit 1' TERM; sleep 600 & wait")}}
     place.apply(run_of("slow", slow, {"name": "flight", "fail": {"error": "NoFlight"}}, compensationTimeout="2s"))
     run = place.ended("slow")
     assert run["status"]["phase"] == "Failed"
