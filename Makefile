@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test e2e e2e-oldest containers cluster cluster-down kind kind-down lint crds bench lock clean format
+.PHONY: help venv demo test e2e e2e-oldest containers images cluster cluster-down kind kind-down lint crds bench lock clean format
 
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ e2e-oldest: $(STAMP) ## the same on the oldest Kubernetes that is supported: bef
 
 containers: $(STAMP) ## the same in real containers, and the troubles that only they have (needs Go and root)
 	$(BIN)/python -m pytest tests -m containers
+
+images: $(STAMP) ## the images for clusters without a registry, into the user's cache (Debian 12)
+	$(BIN)/python -m tests.cluster.images
 
 cluster: $(STAMP) ## a cluster with real containers, the chart in it, and an order (needs Go and root, no Docker)
 	$(BIN)/python -m tests.cluster up

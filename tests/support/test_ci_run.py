@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.processes import runs
 
-_STEPS = ["lint", "test", "e2e"]
+_STEPS = ["lint", "images", "test", "e2e", "containers"]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def ci(tmp_path: Path):
     return run
 
 
-def test_all_three_steps_run_as_in_ci_and_are_timed(ci, tmp_path: Path) -> None:
+def test_all_steps_run_as_in_ci_and_are_timed(ci, tmp_path: Path) -> None:
     result = ci('touch "$TMPDIR/file"; [[ $CI == true ]]')
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "asked").read_text().split() == _STEPS
@@ -43,7 +43,7 @@ def test_all_three_steps_run_as_in_ci_and_are_timed(ci, tmp_path: Path) -> None:
 def test_it_stops_at_the_first_step_that_fails_with_its_code(ci, tmp_path: Path) -> None:
     result = ci("[[ $1 != test ]] || exit 3")
     assert result.returncode == 3
-    assert (tmp_path / "asked").read_text().split() == ["lint", "test"]
+    assert (tmp_path / "asked").read_text().split() == ["lint", "images", "test"]
     assert "=== test failed with code 3" in result.stderr
     assert "=== FAILED with code 3" in result.stdout
 
