@@ -1,4 +1,7 @@
-"""Every command in the example's README does what it says, in the order in which a newcomer types them."""
+"""Every command in the example's README does what it says, in the order in which a newcomer types them.
+
+Those in containers need them: tests/e2e and the suite on containers apply the same files.
+"""
 
 import os
 import re
@@ -17,7 +20,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.embedded
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "examples" / "order" / "README.md").read_text()
+README, IN_CONTAINERS = (ROOT / "examples" / "order" / "README.md").read_text().split("## In containers")
 LIMIT_SECONDS = 60
 FAILS_AS_IT_SAYS = "backstay tree shipping-fails --watch"
 
@@ -26,6 +29,24 @@ def blocks() -> list[list[str]]:
     """Return the commands of each console block."""
     found = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
     return [re.findall(r"^\$ (.*)$", block, re.MULTILINE) for block in found]
+
+
+def test_the_image_gets_every_name_that_the_manifests_ask_for() -> None:
+    manifests = "".join((ROOT / "examples" / "order" / name).read_text() for name in ("workflow.yaml", "shop.yaml"))
+    (loaded,) = re.findall(r"^\$ kind load docker-image (.*)$", IN_CONTAINERS, re.MULTILINE)
+    (others,) = re.findall(r"for name in (.*); do docker tag shop/stock:1 shop/\$name:1; done", IN_CONTAINERS)
+    wanted = set(re.findall(r'image: "?(shop/\w+:1)', manifests))
+    assert set(loaded.split()) == wanted == {"shop/stock:1", *(f"shop/{name}:1" for name in others.split())}
+
+
+def test_the_image_holds_every_file_that_the_program_needs() -> None:
+    folder = ROOT / "examples" / "order"
+    (copied,) = re.findall(r"^COPY (.*) /shop/$", (folder / "Dockerfile").read_text(), re.MULTILINE)
+    needed = set(
+        re.findall(r"^from (\w+) import", "".join(file.read_text() for file in map(folder.joinpath, copied.split())), re.MULTILINE)
+    )
+    assert {f"{name}.py" for name in needed if (folder / f"{name}.py").exists()} | {"shop.py"} == set(copied.split())
+    assert {line.removeprefix("!") for line in (folder / ".dockerignore").read_text().split()} == {"*", *copied.split()}
 
 
 @pytest.fixture

@@ -34,7 +34,8 @@ class Market:
     def opened(cls, place: Place, folder: Path) -> "Market":
         """Do what the example's README says: make a shop, tell the workflow where it is, apply the workflow."""
         shop = Shop.opened(folder / "shop.db")
-        where = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"database": str(shop.database)}}
+        address = place.cluster.shop_address(shop.database)
+        where = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"database": address}}
         place.apply(where, ORDER / "workflow.yaml")
         return cls(place, shop, shop.books())
 

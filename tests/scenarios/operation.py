@@ -171,7 +171,7 @@ def test_a_run_of_three_steps_costs_at_most_seven_writes_and_its_time_is_told(pl
     assert len(writes) <= 5 * 7, "\n".join(map(str, writes))
     print(f"a run of three steps on the {place.cluster.kind} cluster took {', '.join(f'{seconds:.3f}' for seconds in took)} s")
     if place.cluster.kind != "containers":  # those take a second to start and to be cleared away
-        assert min(took) < 0.5, "success is taken from the Pod, not from the Job controller's look once a second"
+        assert min(took) < 1.5, "success is taken from the Pod: waiting for the Job controller, which looks once a second, would take three"
 
 
 def test_a_run_that_can_be_undone_costs_two_writes_more_for_its_finalizer(market: Market) -> None:

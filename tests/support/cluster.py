@@ -73,10 +73,21 @@ class Cluster:
         """Make a namespace of its own for a test."""
         self._places += 1
         name = f"{re.sub(r'[^a-z0-9]+', '-', purpose.lower()).strip('-')[:40].strip('-')}-{self._places}"
+        return self._made(name)
+
+    def remade(self, place: "Place") -> "Place":
+        """Make a namespace again that was deleted."""
+        return self._made(place.name)
+
+    def _made(self, name: str) -> "Place":
         self.api.create("namespaces", None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         # No pod can be made before the namespace has a service account; the Job controller would try again only seconds later.
         wait_for(lambda: self.api.get("serviceaccounts", name, "default"), what=f"no service account in namespace {name}")
         return Place(self, name)
+
+    def shop_address(self, database: Path) -> str:
+        """Return where steps find the example's shop, which has its books in `database`: here they run where the file is."""
+        return str(database)
 
     def writes(self, namespace: str) -> list[Write]:
         """Return what the operator asked the API server to change in a namespace, in order, by the server's own record."""

@@ -1,13 +1,20 @@
-"""The shop of examples/order as tests see it: its file, its books, and what it was asked for."""
+"""The shop of examples/order as tests see it: its file, its books, what it was asked for, and its server."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.cluster.processes import end_child
+from tests.support.bound import spawn_bound
+from tests.support.waiting import wait_for
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "order" / "shop.py"
 
@@ -27,9 +34,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Shop:
-    """A shop in a file of its own."""
+    """A shop in a file of its own. `address` is where it is served; empty, its file is used directly."""
 
     database: Path
+    address: str = ""
 
     @classmethod
     def opened(cls, database: Path) -> "Shop":
@@ -38,13 +46,19 @@ class Shop:
         assert shop.call("init").code == 0
         return shop
 
-    def call(self, *arguments: str, key: str | None = None) -> Call:
+    @property
+    def where(self) -> str:
+        """What a step finds in $SHOP_DB."""
+        return self.address or str(self.database)
+
+    def call(self, *arguments: str, key: str | None = None, patience_seconds: float = 30) -> Call:
         """Run the program as a step does: with the idempotency key of its attempt, and an output file."""
         output = self.database.with_name(f"{self.database.name}.output-{key or 'none'}")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BACKSTAY_")}
+        environment["SHOP_PATIENCE_SECONDS"] = str(patience_seconds)
         if key is not None:
             environment |= {"BACKSTAY_IDEMPOTENCY_KEY": key, "BACKSTAY_OUTPUT": str(output)}
-        command = [sys.executable, str(PROGRAM), arguments[0], "--db", str(self.database), *arguments[1:]]
+        command = [sys.executable, str(PROGRAM), arguments[0], "--db", self.where, *arguments[1:]]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_CALL_LIMIT_SECONDS, check=False)
         answer = json.loads(output.read_text()) if output.exists() else {}
         output.unlink(missing_ok=True)
@@ -81,3 +95,48 @@ class Shop:
     def balance(self, customer: str) -> int:
         """Return what is left on a customer's card."""
         return next(row["balance"] for row in self.books()["cards"] if row["customer"] == customer)
+
+
+@dataclass
+class ShopServer:
+    """`shop.py serve` on a file; started again, it listens at the same port."""
+
+    database: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    _process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start serving, and wait until calls are answered."""
+        log = self.database.with_suffix(".served.log")
+        command = [sys.executable, "-u", PROGRAM, "serve", "--db", self.database, "--listen", f"{self.host}:{self.port}"]
+        self._process = spawn_bound([str(part) for part in command], log)
+        said = wait_for(lambda: re.search(r"open at port (\d+)", log.read_text()), what=log.read_text)
+        self.port = int(said[1])
+
+    def kill(self) -> None:
+        """End it without a warning, as a lost node would."""
+        if self._process:
+            end_child(self._process)
+
+    def stop(self) -> int:
+        """Ask it to end, as a kubelet does, and return its exit code."""
+        assert self._process
+        self._process.terminate()
+        return self._process.wait(timeout=_CALL_LIMIT_SECONDS)
+
+    @property
+    def address(self) -> str:
+        """Where the shop is, for $SHOP_DB on this machine."""
+        return f"http://{self.host}:{self.port}"
+
+
+@contextmanager
+def served(database: Path, host: str = "127.0.0.1") -> Iterator[ShopServer]:
+    """Serve a shop as long as the block lasts; `host` is the address of this machine to listen at."""
+    server = ShopServer(database, host)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()

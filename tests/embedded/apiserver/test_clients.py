@@ -238,7 +238,8 @@ def _names_by_library(kubeconfig: Path) -> list[str]:
         custom = client.CustomObjectsApi(connection)
         found = custom.list_namespaced_custom_object("example.com", "v1", "default", "widgets")
         assert client.VersionApi(connection).get_code().git_version.startswith("v1.37")
-        assert client.CoreV1Api(connection).list_namespaced_config_map("default").items == []
+        (certificate,) = client.CoreV1Api(connection).list_namespaced_config_map("default").items
+        assert certificate.metadata.name == "kube-root-ca.crt"
         return [item["metadata"]["name"] for item in found["items"]]
 
 

@@ -291,7 +291,7 @@ async def test_a_definition_takes_its_objects_along_and_waits_for_their_finalize
     await api.create(WIDGETS, widget("held", metadata={"finalizers": [HOLD]}))
     await api.delete(crd)
     await api.until_gone(f"{WIDGETS}/free")
-    await api.refused(405, "POST", WIDGETS, widget("late"))
+    await api.refused(403, "POST", WIDGETS, widget("late"))
     await let_go(api, f"{WIDGETS}/held")
     await api.until_gone(crd)
     assert (await api.ask("GET", WIDGETS)).status == 404

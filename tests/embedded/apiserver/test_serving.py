@@ -104,4 +104,4 @@ async def test_a_fault_of_the_server_is_told_as_one_and_the_next_request_is_serv
     api.server.cluster.store.close()
     answer = await api.refused(500, "POST", CONFIG_MAPS, {"metadata": {"name": "other"}})
     assert answer.body["reason"] == "InternalError"
-    assert (await api.ask("GET", CONFIG_MAPS)).names == ["cm"]
+    assert (await api.ask("GET", CONFIG_MAPS)).names == ["cm", "kube-root-ca.crt"]

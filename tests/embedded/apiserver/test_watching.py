@@ -125,10 +125,10 @@ async def test_the_same_holds_for_fields(api: Api) -> None:
         assert await stream.take(2) == [("ADDED", "a"), ("DELETED", "a")]
 
 
-async def test_one_object_is_watched_by_its_path(api: Api) -> None:
+async def test_one_object_is_watched_by_its_name(api: Api) -> None:
     await api.create(WIDGETS, widget("a"))
     await api.create(WIDGETS, widget("b"))
-    async with api.watch(f"{WIDGETS}/b") as stream:
+    async with api.watch(WIDGETS, fieldSelector="metadata.name=b") as stream:
         assert await stream.next_named() == ("ADDED", "b")
         await api.merge(f"{WIDGETS}/a", {"spec": {"size": 2}})
         await api.merge(f"{WIDGETS}/b", {"spec": {"size": 2}})

@@ -1,23 +1,32 @@
-"""The example shop does each effect once, whoever asks how often, and every effect can be undone without a trace in its books."""
+"""The example shop does each effect once, whoever asks how often, and every effect can be undone without a trace in its books.
+
+All of it holds for a shop in a file and for one that is served alike.
+"""
 
 import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.shop import PROGRAM, Shop
+from tests.support.shop import PROGRAM, Shop, served
 from tests.support.waiting import wait_for
 
 LINES = json.dumps([{"sku": "mug", "quantity": 2}, {"sku": "lamp", "quantity": 1}])
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return Shop.opened(tmp_path / "shop.db")
+@pytest.fixture(params=["file", "served"])
+def shop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shop]:
+    at_hand = Shop.opened(tmp_path / "shop.db")
+    if request.param == "file":
+        yield at_hand
+    else:
+        with served(at_hand.database) as server:
+            yield Shop(at_hand.database, server.address)
 
 
 def test_reserving_takes_goods_off_the_shelves_and_says_what_they_cost(shop: Shop) -> None:
@@ -66,7 +75,7 @@ def test_many_repeats_at_once_are_one_effect(shop: Shop) -> None:
 
 def shop_answer(shop: Shop) -> str:
     """Charge under one key, each caller with its answer on standard output."""
-    command = [sys.executable, str(PROGRAM), "charge", "--db", str(shop.database), "a-1", "ada", "100"]
+    command = [sys.executable, str(PROGRAM), "charge", "--db", shop.where, "a-1", "ada", "100"]
     result = subprocess.run(command, env={"BACKSTAY_IDEMPOTENCY_KEY": "k1"}, capture_output=True, text=True, timeout=60, check=True)
     return result.stdout
 
@@ -80,6 +89,11 @@ REFUSALS = {
     "too large an order": (("check", "a-1", "8001"), "TooLarge", "an order of 8001 is more than this shop dares to take (8000)"),
     "nothing reserved": (("pack", "a-1", "0"), "Unknown", "nothing is reserved for line 0 of order a-1"),
     "a refund of nothing": (("refund", "p-1"), "Unknown", "there is no p-1 in payments"),
+    "an amount that is no number": (
+        ("check", "a-1", "much"),
+        "Unreadable",
+        "check a-1 much: ValueError(\"invalid literal for int() with base 10: 'much'\")",
+    ),
 }
 
 
@@ -110,6 +124,12 @@ def test_work_waits_at_the_door_of_a_closed_department_and_goes_on_when_it_opens
     assert shop.done() == ["notify", "ship"]
 
 
+def test_what_cannot_be_asked_of_a_shop_is_told_in_the_same_words(shop: Shop) -> None:
+    call = shop.call("init")
+    assert call.code == 1
+    assert call.words == f"{shop.database} is there already; remove it to begin anew\n"
+
+
 ENDLESS = """
 CREATE TRIGGER endless AFTER INSERT ON log WHEN new.command = 'reserve' BEGIN
   SELECT (WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT count(*) FROM numbers);
@@ -117,7 +137,8 @@ END
 """
 
 
-def test_a_program_that_is_killed_in_the_middle_of_an_effect_leaves_no_half_of_it(shop: Shop) -> None:
+def test_a_program_that_is_killed_in_the_middle_of_an_effect_leaves_no_half_of_it(tmp_path: Path) -> None:
+    shop = Shop.opened(tmp_path / "shop.db")
     before = shop.books()
     alter(shop, ENDLESS)
     command = [sys.executable, str(PROGRAM), "reserve", "--db", str(shop.database), "a-1", LINES]

@@ -112,7 +112,7 @@ def test_the_template_of_a_job_never_changes(registry: Registry) -> None:
     job = _created(registry, _job())
     changed = copy.deepcopy(job)
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = "other"
-    with pytest.raises(StatusError, match=r"spec\.template: Invalid value: .*: field is immutable"):
+    with pytest.raises(StatusError, match=r"spec\.template\.spec: Invalid value: .*: field is immutable"):
         prepare_update(_resource(registry, "batch", "jobs"), changed, job, None)
 
 

@@ -8,7 +8,7 @@ what CustomResourceDefinitions must be in `crd_rules`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,10 +17,11 @@ import orjson
 from backstay.local.apiserver import crds
 from backstay.local.apiserver.crd_rules import check_crd, check_crd_update
 from backstay.local.apiserver.duplicates import duplicate_fields
-from backstay.local.apiserver.fields import NOT_SUPPORTED, REQUIRED, TOO_LONG, TOO_MANY, TYPE_INVALID, FieldError, go_json, invalid
+from backstay.local.apiserver.fields import NOT_SUPPORTED, REQUIRED, TOO_LONG, TOO_MANY, TYPE_INVALID, FieldError, invalid
 from backstay.local.apiserver.gotyped import OBJECT_META, decode_error, meta_error, node_of, node_of_kind
 from backstay.local.apiserver.kinds import kind_of
 from backstay.local.apiserver.resource import Resource
+from backstay.local.apiserver.scale_rules import scale_errors
 from backstay.local.apiserver.schema import check_embedded, check_rules, check_unique, check_value, pruned, with_defaults
 from backstay.local.apiserver.status import bad_request
 from backstay.local.apiserver.status import invalid as invalid_object
@@ -57,9 +58,7 @@ def _undecodable(resource: Resource, error: str) -> str:
 def _type_error(resource: Resource, obj: Mapping[str, Any]) -> str:
     if not resource.is_custom:
         return decode_error(resource.group, resource.version, resource.kind, obj)
-    metadata = obj.get("metadata")
-    error = meta_error(metadata)
-    return f"metadata: Invalid value: {go_json(metadata)}: {error}" if error else ""
+    return meta_error(obj.get("metadata"))
 
 
 def unknown_fields(resource: Resource, obj: Mapping[str, Any], raw: bytes) -> list[str]:
@@ -67,8 +66,10 @@ def unknown_fields(resource: Resource, obj: Mapping[str, Any], raw: bytes) -> li
     unknown: list[str] = []
     if resource.is_custom:
         pruned(resource.node, obj, unknown)
-        pruned(node_of(OBJECT_META), obj.get("metadata"), unknown, "metadata")
         unknown.sort()
+        in_metadata: list[str] = []
+        pruned(node_of(OBJECT_META), obj.get("metadata"), in_metadata, "metadata")
+        unknown = in_metadata + unknown
     elif (node := node_of_kind(resource.group, resource.version, resource.kind)) is not None:
         pruned(node, obj, unknown)
     return duplicate_fields(raw) + [f'unknown field "{path}"' for path in unknown]
@@ -89,29 +90,31 @@ def defaulted(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def prepare_create(resource: Resource, obj: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def prepare_create(resource: Resource, obj: Mapping[str, Any], now: datetime, in_metadata: Sequence[FieldError] = ()) -> dict[str, Any]:
     """Return the object as it will be stored, or raise 422 with a cause for each thing that is wrong.
 
-    The REST layer has set metadata (name, namespace, uid, creationTimestamp) and dropped the status. `now` dates the conditions of a
-    CustomResourceDefinition.
+    The REST layer has set metadata (name, namespace, uid, creationTimestamp) and dropped the status; `in_metadata` is what it found wrong
+    there. `now` dates the conditions of a CustomResourceDefinition.
     """
     if resource.is_custom:
         made = _cleaned_custom(resource, obj)
-        _refuse(resource, made, _custom_errors(resource, made, None))
+        _refuse(resource, made, _custom_errors(resource, made, None, in_metadata))
         return made
     made = _cleaned_builtin(resource, obj)
     if (resource.group, resource.kind) == _CRD:
         made = crds.with_defaults(made)
-        _refuse(resource, made, check_crd(made))
+        _refuse(resource, made, [*in_metadata, *check_crd(made)])
         return crds.with_status(made, (), now)
     kind = kind_of(resource.group, resource.kind)
     kind.default(made)
     kind.generate(made)
-    _refuse(resource, made, kind.check_create(made))
+    _refuse(resource, made, [*in_metadata, *kind.check_create(made)])
     return made
 
 
-def prepare_update(resource: Resource, new: Mapping[str, Any], old: Mapping[str, Any], subresource: str | None) -> dict[str, Any]:
+def prepare_update(
+    resource: Resource, new: Mapping[str, Any], old: Mapping[str, Any], subresource: str | None, in_metadata: Sequence[FieldError] = ()
+) -> dict[str, Any]:
     """Return the changed object as it will be stored, or raise 422 with a cause for each thing that is wrong.
 
     `new` is the whole object, with what the endpoint may not write already set back to `old`'s; `subresource` is "status" or None. What
@@ -119,20 +122,20 @@ def prepare_update(resource: Resource, new: Mapping[str, Any], old: Mapping[str,
     """
     if resource.is_custom:
         made = _cleaned_custom(resource, new)
-        errors = _status_errors(resource, made, old) if subresource == "status" else _custom_errors(resource, made, old)
-        _refuse(resource, made, errors)
+        judge = _status_errors if subresource == "status" else _custom_errors
+        _refuse(resource, made, judge(resource, made, old, in_metadata))
         return made
     made = _cleaned_builtin(resource, new)
     if (resource.group, resource.kind) == _CRD:
         made = crds.with_defaults(made)
-        _refuse(resource, made, [] if subresource else check_crd_update(made, old))
+        _refuse(resource, made, [*in_metadata, *([] if subresource else check_crd_update(made, old))])
         return made
     kind = kind_of(resource.group, resource.kind)
     if subresource:
-        _refuse(resource, made, kind.check_status(made, old))
+        _refuse(resource, made, [*in_metadata, *kind.check_status(made, old)])
         return made
     kind.default(made)
-    _refuse(resource, made, kind.check_update(made, old))
+    _refuse(resource, made, [*in_metadata, *kind.check_update(made, old)])
     return made
 
 
@@ -156,20 +159,23 @@ def _cleaned_builtin(resource: Resource, obj: Mapping[str, Any]) -> dict[str, An
     return dict(with_defaults(node, pruned(node, made)))
 
 
-def _custom_errors(resource: Resource, obj: dict[str, Any], old: Mapping[str, Any] | None) -> list[FieldError]:
+def _custom_errors(
+    resource: Resource, obj: dict[str, Any], old: Mapping[str, Any] | None, in_metadata: Sequence[FieldError]
+) -> list[FieldError]:
     node = resource.node
     errors = check_value(node, obj) if old is None else check_value(node, obj, old=old)
-    errors += check_embedded(node, obj)
-    return _with_rules(resource, obj, old, errors)
+    errors += check_embedded(node, obj) + scale_errors(resource, obj, is_status=False)
+    return _with_rules(resource, obj, old, [*in_metadata, *errors])
 
 
-def _status_errors(resource: Resource, obj: dict[str, Any], old: Mapping[str, Any]) -> list[FieldError]:
+def _status_errors(resource: Resource, obj: dict[str, Any], old: Mapping[str, Any], in_metadata: Sequence[FieldError]) -> list[FieldError]:
     """Judge an update of the status: its own schema, then what concerns the object as a whole."""
     node = resource.node.properties.get("status")
     errors: list[FieldError] = []
     if node is not None and "status" in obj:
         errors = check_value(node, obj["status"], old=old.get("status"), prefix="status")
-    return _with_rules(resource, obj, old, errors)
+    errors += scale_errors(resource, obj, is_status=True)
+    return _with_rules(resource, obj, old, [*in_metadata, *errors])
 
 
 def _with_rules(resource: Resource, obj: dict[str, Any], old: Mapping[str, Any] | None, errors: list[FieldError]) -> list[FieldError]:

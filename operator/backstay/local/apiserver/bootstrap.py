@@ -1,9 +1,9 @@
-"""What a new cluster has: its namespaces with their service accounts, and the system's priority classes."""
+"""What a new cluster has: its namespaces with their service accounts and certificates, and the system's priority classes."""
 
 from typing import Final
 
 from backstay.local.apiserver.convert import key_of
-from backstay.local.apiserver.creating import add_default_account, create_object
+from backstay.local.apiserver.creating import create_object, furnish
 from backstay.local.apiserver.meta import fill_new
 from backstay.local.apiserver.state import Cluster
 
@@ -17,7 +17,7 @@ def bootstrap(cluster: Cluster) -> None:
         resource = cluster.registry.find("", "v1", "namespaces")
         if resource is not None and cluster.namespace(name) is None:
             create_object(cluster, resource, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, dry_run=False)
-        add_default_account(cluster, name)
+        furnish(cluster, name)
     for name, value in _PRIORITIES.items():
         _add_priority_class(cluster, name, value)
 

@@ -1,7 +1,8 @@
 """Where objects are stored, and how they look in the version that a client asks for.
 
-Objects are kept under group and plural in their storage version. Custom resources convert by their apiVersion alone (strategy None). Events are
-one set of objects behind two groups, as in the real server: core/v1 is stored, events.k8s.io/v1 renames fields.
+Objects are kept under group and plural in their storage version. Custom resources convert by their apiVersion alone (strategy None), and what
+the version asked for does not know is pruned, what it fills in is filled in. Events are one set of objects behind two groups, as in the real
+server: core/v1 is stored, events.k8s.io/v1 renames fields.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from backstay.local.apiserver.resources import Resource
+from backstay.local.apiserver.schema import pruned, with_defaults
 from backstay.local.apiserver.store import Key, Stored
 
 _EVENTS_GROUP: Final = "events.k8s.io"
@@ -53,6 +55,8 @@ def to_served(resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
     """Return an object in the resource's version; a shallow copy where it has to change."""
     if obj.get("apiVersion") == resource.api_version:
         return obj
+    if resource.is_custom:
+        return {**with_defaults(resource.node, pruned(resource.node, obj)), "apiVersion": resource.api_version}
     if resource.group == _EVENTS_GROUP:
         obj = _renamed(obj, _FROM_CORE)
     return {**obj, "apiVersion": resource.api_version}

@@ -24,21 +24,25 @@ _MIXED_CASE: Final = "may have mixed case, but should otherwise match: "
 
 def check_crd(crd: Mapping[str, Any]) -> list[FieldError]:
     """Judge a definition that is created and has its defaults (`crds.with_defaults`)."""
-    return [*_check_spec(crd), *_check_approval(crd)]
+    return [*_check_own_name(crd), *_check_spec(crd, is_new=True), *_check_approval(crd)]
 
 
-def _check_spec(crd: Mapping[str, Any]) -> list[FieldError]:
+def _check_own_name(crd: Mapping[str, Any]) -> list[FieldError]:
+    spec, name = crd.get("spec") or {}, crd["metadata"].get("name", "")
+    if name == f"{(spec.get('names') or {}).get('plural', '')}.{spec.get('group', '')}":
+        return []
+    return [invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')]
+
+
+def _check_spec(crd: Mapping[str, Any], *, is_new: bool) -> list[FieldError]:
     spec = crd.get("spec") or {}
     names = spec.get("names") or {}
     errors: list[FieldError] = []
-    name = crd["metadata"]["name"]
-    if name != f"{names.get('plural', '')}.{spec.get('group', '')}":
-        errors.append(invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
     errors += _check_group(spec.get("group") or "") + _check_scope(spec.get("scope") or "")
     versions = spec.get("versions") or []
-    errors += _check_versions(versions) + _check_names(names)
+    errors += _check_versions(versions, is_new=is_new) + _check_names(names)
     if (spec.get("conversion") or {}).get("strategy") not in (None, "None"):
-        errors.append(not_supported("spec.conversion.strategy", spec["conversion"]["strategy"], ("None",)))
+        errors.append(not_supported("spec.conversion.strategy", spec["conversion"]["strategy"], ("None", "Webhook")))
     if spec.get("preserveUnknownFields"):
         errors.append(
             invalid(
@@ -53,7 +57,7 @@ def _check_spec(crd: Mapping[str, Any]) -> list[FieldError]:
 def check_crd_update(crd: Mapping[str, Any], old: Mapping[str, Any]) -> list[FieldError]:
     """Judge a changed definition: what stored objects depend on cannot change."""
     spec, before = crd["spec"], old["spec"]
-    errors = _check_spec(crd)
+    errors = _check_spec(crd, is_new=False)
     fixed = ["scope", "names.kind"] if is_established(old) else []
     for path in [*fixed, "group", "names.plural"]:
         new_value, old_value = _at(spec, path), _at(before, path)
@@ -92,7 +96,7 @@ def _check_scope(scope: str) -> list[FieldError]:
     return [] if scope in ("Cluster", "Namespaced") else [not_supported("spec.scope", scope, ("Cluster", "Namespaced"))]
 
 
-def _check_versions(versions: list[Mapping[str, Any]]) -> list[FieldError]:
+def _check_versions(versions: list[Mapping[str, Any]], *, is_new: bool) -> list[FieldError]:
     errors: list[FieldError] = []
     for index, version in enumerate(versions):
         name = version.get("name") or ""
@@ -107,8 +111,17 @@ def _check_versions(versions: list[Mapping[str, Any]]) -> list[FieldError]:
         errors.append(invalid("spec.versions", versions, "must contain unique version names"))
     if sum(1 for version in versions if version.get("storage")) != 1:
         errors.append(invalid("spec.versions", versions, "must have exactly one version marked as storage version"))
-        errors.append(invalid("status.storedVersions", None, "must have at least one stored version"))
+        if is_new:
+            errors.append(_stored_version(versions))
     return _once(errors)
+
+
+def _stored_version(versions: list[Mapping[str, Any]]) -> FieldError:
+    """Return what the server says of the status that it has made itself, when none or several versions are to be stored."""
+    stored = [version.get("name") for version in versions if version.get("storage")]
+    if not stored:
+        return invalid("status.storedVersions", None, "must have at least one stored version")
+    return invalid("status.storedVersions", stored[:1], f"must have the storage version {stored[-1]}")
 
 
 def _once(errors: list[FieldError]) -> list[FieldError]:

@@ -108,7 +108,7 @@ def _types(schema: Schema, place: Place) -> Iterator[FieldError]:
     if embedded and kind != "object":
         words = "must be object if x-kubernetes-embedded-resource is true"
         yield invalid(f"{path}.type", kind, words) if kind else required(f"{path}.type", words)
-    elif not kind and not int_or_string and not preserve:
+    elif not kind and not int_or_string and not preserve and not schema.get("$ref"):
         words = {"root": "at the root", "item": "for specified array items", "field": "for specified object fields"}[place.level]
         yield required(f"{path}.type", f"must not be empty {words}")
     if embedded and schema.get("additionalProperties") is not None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from backstay.local.apiserver.fields import go_quote
-from backstay.local.apiserver.resource import VERBS, Resource
+from backstay.local.apiserver.resource import VERBS, Resource, version_order
 
 _NAME_FIELDS: Final = ("plural", "singular", "kind", "listKind")
 _CONFLICT_REASONS: Final = {
@@ -58,8 +58,11 @@ def _resource(crd: Mapping[str, Any], version: Mapping[str, Any], storage: str) 
 def _deprecation(spec: Mapping[str, Any], version: Mapping[str, Any]) -> str:
     if not version.get("deprecated"):
         return ""
-    default = f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
-    return str(version.get("deprecationWarning") or default)
+    group, kind = spec["group"], spec["names"]["kind"]
+    others = [each["name"] for each in spec["versions"] if each.get("served") and not each.get("deprecated")]
+    better = min(others, key=version_order, default="")
+    newer = f"; use {group}/{better} {kind}" if better and version_order(better) < version_order(version["name"]) else ""
+    return str(version.get("deprecationWarning") or f"{group}/{version['name']} {kind} is deprecated{newer}")
 
 
 def is_established(crd: Mapping[str, Any]) -> bool:

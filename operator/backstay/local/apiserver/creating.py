@@ -13,11 +13,15 @@ from backstay.local.apiserver.fields import go_quote
 from backstay.local.apiserver.fields import invalid as invalid_value
 from backstay.local.apiserver.resources import Resource
 from backstay.local.apiserver.state import CRDS, NAMESPACES, Cluster
-from backstay.local.apiserver.status import StatusError, already_exists, bad_request, forbidden, invalid, method_not_allowed
+from backstay.local.apiserver.status import StatusError, already_exists, bad_request, forbidden, invalid, telling
 from backstay.local.apiserver.store import Key, Stored
 from backstay.local.apiserver.targets import Target, WriteOptions
 
 _GENERATED_NAME_ATTEMPTS: Final = 8
+_ABOUT_CERTIFICATE: Final = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or "
+    "kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."
+)
 _STATUS_ON_CREATE: Final = frozenset({("", "nodes")})
 """Kinds that may be created with a status (registry/core/node/strategy.go)."""
 
@@ -37,11 +41,12 @@ def create(cluster: Cluster, target: Target, obj: dict[str, Any], options: Write
     resource = target.resource
     check_kind(resource, obj)
     warnings = decode_check(resource, obj, options.field_validation, raw)
-    check_namespace(target, obj)
-    if obj["metadata"].get("resourceVersion"):
-        raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
-    obj["metadata"].pop("managedFields", None)
-    written = create_object(cluster, resource, obj, dry_run=options.dry_run)
+    with telling(warnings):
+        check_namespace(target, obj)
+        if obj["metadata"].get("resourceVersion"):
+            raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
+        obj["metadata"].pop("managedFields", None)
+        written = create_object(cluster, resource, obj, dry_run=options.dry_run)
     written.warnings = warnings + written.warnings
     return written
 
@@ -50,7 +55,7 @@ def create_object(cluster: Cluster, resource: Resource, obj: dict[str, Any], *, 
     """Create an object that was decoded and belongs where it goes; names are generated anew while they are taken."""
     generates = bool(obj["metadata"].get("generateName")) and not obj["metadata"].get("name")
     warnings = meta.tidy(obj)
-    _refuse_while_definition_ends(cluster, resource)
+    _refuse_while_definition_ends(cluster, resource, obj)
     lookups.admit_new(cluster, resource, obj)
     for attempt in range(1, _GENERATED_NAME_ATTEMPTS + 1):
         prepared = _prepared(cluster, resource, {**obj, "metadata": dict(obj["metadata"])})
@@ -62,7 +67,7 @@ def create_object(cluster: Cluster, resource: Resource, obj: dict[str, Any], *, 
             raise already_exists(resource.group, resource.plural, taken.key.name, being_deleted=being_deleted, generated=generates)
     stored = None if dry_run else cluster.save(resource, prepared)
     if stored is not None and (resource.group, resource.plural) == NAMESPACES:
-        add_default_account(cluster, stored.key.name)
+        furnish(cluster, stored.key.name)
     return Written(prepared, stored, True, warnings)
 
 
@@ -71,9 +76,7 @@ def _prepared(cluster: Cluster, resource: Resource, obj: dict[str, Any]) -> dict
     meta.fill_new(resource, obj, now)
     if "status" in resource.subresources and (resource.group, resource.plural) not in _STATUS_ON_CREATE:
         obj.pop("status", None)
-    if errors := meta.new_errors(resource, obj):
-        raise invalid(resource.group, resource.kind, obj["metadata"].get("name", ""), errors)
-    prepared = prepare_create(resource, obj, now)
+    prepared = prepare_create(resource, obj, now, meta.new_errors(resource, obj))
     if (resource.group, resource.plural) == CRDS:
         prepared = crds.with_status(prepared, other_definitions(cluster, prepared), now)
     return prepared
@@ -85,21 +88,31 @@ def other_definitions(cluster: Cluster, crd: Mapping[str, Any]) -> Iterable[Mapp
     return [stored.object for stored in cluster.store.select(*CRDS) if stored.key.name != own]
 
 
-def add_default_account(cluster: Cluster, namespace: str) -> None:
-    """Give a namespace its service account `default`, as the controller manager does."""
-    resource = cluster.registry.find("", "v1", "serviceaccounts")
-    if resource is not None and cluster.store.get(key_of(resource, namespace, "default")) is None:
-        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
-        cluster.save(resource, _prepared(cluster, resource, account))
+def furnish(cluster: Cluster, namespace: str) -> None:
+    """Give a namespace its service account `default` and the certificate to trust the server by, as the controller manager does."""
+    for plural, made in (("serviceaccounts", _default_account()), ("configmaps", _root_certificate(cluster))):
+        resource = cluster.registry.find("", "v1", plural)
+        if resource is not None and cluster.store.get(key_of(resource, namespace, made["metadata"]["name"])) is None:
+            made["metadata"]["namespace"] = namespace
+            cluster.save(resource, _prepared(cluster, resource, made))
 
 
-def _refuse_while_definition_ends(cluster: Cluster, resource: Resource) -> None:
+def _default_account() -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+
+
+def _root_certificate(cluster: Cluster) -> dict[str, Any]:
+    metadata = {"name": "kube-root-ca.crt", "annotations": {"kubernetes.io/description": _ABOUT_CERTIFICATE}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": cluster.authority}}
+
+
+def _refuse_while_definition_ends(cluster: Cluster, resource: Resource, obj: Mapping[str, Any]) -> None:
     if not resource.is_custom:
         return
     definition = cluster.store.get(key_of_definition(resource))
     if definition is not None and "deletionTimestamp" in definition.object["metadata"]:
-        error = method_not_allowed(resource.group, resource.plural, "create")
-        raise StatusError(error.code, error.reason, "create not allowed while custom resource definition is terminating", error.details)
+        why = "create not allowed while custom resource definition is terminating"
+        raise forbidden(resource.group, resource.plural, obj["metadata"].get("name", ""), why)
 
 
 def key_of_definition(resource: Resource) -> Key:
@@ -113,12 +126,9 @@ def key_of_definition(resource: Resource) -> Key:
 def check_kind(resource: Resource, obj: dict[str, Any]) -> None:
     """Check apiVersion and kind of a body against the URL, and fill them in for builtin kinds; metadata becomes a map. Raises 400 and 422."""
     if resource.is_custom:
-        for name, shown in (("kind", "Kind"), ("apiVersion", "apiVersion")):
-            if not obj.get(name):
-                raise bad_request(
-                    f"the object provided is unrecognized (must be of type {resource.kind}): Object '{shown}' is missing in the body"
-                )
-    api_version, kind = obj.get("apiVersion") or resource.api_version, obj.get("kind") or resource.kind
+        api_version, kind = obj.get("apiVersion") or "", obj.get("kind") or ""
+    else:
+        api_version, kind = obj.get("apiVersion") or resource.api_version, obj.get("kind") or resource.kind
     if api_version != resource.api_version:
         raise bad_request(f"the API version in the data ({api_version}) does not match the expected API version ({resource.api_version})")
     if kind != resource.kind:

@@ -6,11 +6,12 @@ kubectl and client-go prefer: everything in two answers.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
 from backstay.local.apiserver.resources import Registry, Resource, version_order
-from backstay.local.apiserver.status import no_such_path
 
 AGGREGATED_MEDIA_TYPE: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 """What a client accepts, and is answered with, where it wants aggregated discovery."""
@@ -23,15 +24,17 @@ _SUBRESOURCES: Final[Mapping[tuple[str, str], tuple[tuple[str, str, str] | None,
     ("pods", "log"): (None, ("get",)),
     ("namespaces", "finalize"): (None, ("update",)),
 }
+_CUSTOM_VERBS: Final = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+"""In the order in which the real server lists them."""
 _SCALE: Final = (("autoscaling", "v1", "Scale"), _STATUS_VERBS)
 
 
-def api_versions() -> dict[str, Any]:
-    """Return `/api`: the versions of the core group."""
+def api_versions(host: str) -> dict[str, Any]:
+    """Return `/api`: the versions of the core group; `host` is the server's address and port."""
     return {
         "kind": "APIVersions",
         "versions": ["v1"],
-        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": host}],
     }
 
 
@@ -43,15 +46,15 @@ def api_groups(registry: Registry) -> dict[str, Any]:
     )
 
 
-def api_group(registry: Registry, name: str) -> dict[str, Any]:
-    """Return `/apis/NAME`. Raises StatusError 404 for a group that is not served."""
+def api_group(registry: Registry, name: str) -> dict[str, Any] | None:
+    """Return `/apis/NAME`, or None for a group that is not served."""
     if not name or name not in _groups(registry):
-        raise no_such_path()
+        return None
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(registry, name)}
 
 
-def resource_list(registry: Registry, group: str, version: str) -> dict[str, Any]:
-    """Return `/apis/GROUP/VERSION`, or `/api/v1` for the core group "". Raises StatusError 404 where nothing is served there."""
+def resource_list(registry: Registry, group: str, version: str) -> dict[str, Any] | None:
+    """Return `/apis/GROUP/VERSION`, or `/api/v1` for the core group "", or None where nothing is served there."""
     return registry.remembered(("discovery", group, version), lambda: _resource_list(registry, group, version))
 
 
@@ -80,10 +83,10 @@ def _of(registry: Registry, group: str, version: str) -> list[Resource]:
     return sorted(found, key=lambda resource: resource.plural)
 
 
-def _resource_list(registry: Registry, group: str, version: str) -> dict[str, Any]:
+def _resource_list(registry: Registry, group: str, version: str) -> dict[str, Any] | None:
     resources = _of(registry, group, version)
     if not resources:
-        raise no_such_path()
+        return None
     entries: list[dict[str, Any]] = []
     for resource in resources:
         entries.append(_entry(resource))
@@ -98,13 +101,25 @@ def _entry(resource: Resource) -> dict[str, Any]:
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": list(resource.verbs),
+        "verbs": _verbs(resource),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
+    if "list" in resource.verbs:
+        entry["storageVersionHash"] = _storage_version_hash(resource)
     return entry
+
+
+def _verbs(resource: Resource) -> list[str]:
+    return list(_CUSTOM_VERBS if resource.is_custom else resource.verbs)
+
+
+def _storage_version_hash(resource: Resource) -> str:
+    """Return what tells clients that objects are stored in another version from now on (apiserver's discovery.StorageVersionHash)."""
+    stored = f"{resource.group}/{resource.storage_version or resource.version}/{resource.kind}"
+    return base64.b64encode(hashlib.sha256(stored.encode()).digest()[:8]).decode()
 
 
 def _subresource_entry(resource: Resource, name: str) -> dict[str, Any]:
@@ -147,10 +162,10 @@ def _versions(registry: Registry, group: str, versions: list[str]) -> list[dict[
 def _aggregated_entry(resource: Resource) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "resource": resource.plural,
-        "responseKind": _kind(resource.group, resource.version, resource.kind),
+        "responseKind": _response_kind(resource, resource.kind),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular,
-        "verbs": list(resource.verbs),
+        "verbs": _verbs(resource),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -163,9 +178,11 @@ def _aggregated_entry(resource: Resource) -> dict[str, Any]:
 
 def _aggregated_subresource(resource: Resource, name: str) -> dict[str, Any]:
     foreign, verbs = _subresource(resource, name)
-    group, version, kind = foreign or (resource.group, resource.version, resource.kind)
-    return {"subresource": name, "responseKind": _kind(group, version, kind), "verbs": list(verbs)}
+    response_kind = dict(zip(("group", "version", "kind"), foreign, strict=True)) if foreign else _response_kind(resource, resource.kind)
+    return {"subresource": name, "responseKind": response_kind, "verbs": list(verbs)}
 
 
-def _kind(group: str, version: str, kind: str) -> dict[str, str]:
+def _response_kind(resource: Resource, kind: str) -> dict[str, str]:
+    """Return a kind as aggregated discovery tells it: builtin kinds leave out what the entry around them says already."""
+    group, version = (resource.group, resource.version) if resource.is_custom else ("", "")
     return {"group": group, "version": version, "kind": kind}

@@ -86,7 +86,11 @@ def decode_error(group: str, version: str, kind: str, obj: Mapping[str, Any]) ->
 
 def meta_error(metadata: Any) -> str:
     """Return what a Go decoder says of an object's metadata, or ""."""
-    return _error(OBJECT_META, metadata, "metadata", "") if metadata is not None else ""
+    if metadata is None:
+        return ""
+    if not isinstance(metadata, Mapping):
+        return f"json: cannot unmarshal {_json_kind(metadata, '')} into Go value of type v1.ObjectMeta"
+    return _error(OBJECT_META, metadata, "metadata", "")
 
 
 def _struct_error(struct: str, value: Mapping[str, Any], path: str) -> str:

@@ -43,7 +43,8 @@ def list_page(cluster: Cluster, target: Target, options: ListOptions) -> Page:
     chosen = [stored for stored in items if selection.matches(stored.object)] if selection else items
     shown = version if version is not None else cluster.store.version
     metadata: dict[str, Any] = {"resourceVersion": str(shown)}
-    if options.limit and len(chosen) > options.limit:
+    from_cache = options.resource_version == "0" and not options.resource_version_match  # it knows no pages
+    if options.limit and not from_cache and len(chosen) > options.limit:
         last = chosen[options.limit - 1].key
         metadata["continue"] = _token(shown, last.namespace, last.name)
         if not selection:

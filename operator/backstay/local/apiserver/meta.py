@@ -39,6 +39,8 @@ _WITHOUT_GENERATION: Final = frozenset(
 )
 """Kinds that have no metadata.generation (their strategies in k8s.io/kubernetes/pkg/registry never set it)."""
 
+_NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
+"""Every namespace is labelled with its name."""
 _GENERATED_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 _GENERATED_MAX_BASE: Final = 58
 
@@ -142,16 +144,23 @@ def new_errors(resource: Resource, obj: Mapping[str, Any]) -> list[FieldError]:
     metadata = obj["metadata"]
     rule = _NAME_RULES.get((resource.group, resource.plural), syntax.dns_subdomain)
     errors: list[FieldError] = []
+    if (resource.group, resource.plural) == ("", "namespaces") and metadata.get("name"):
+        errors += syntax.check_labels({_NAMESPACE_LABEL: metadata["name"]}, "metadata.labels")
     if prefix := metadata.get("generateName"):
         errors += [fields.invalid("metadata.generateName", prefix, complaint) for complaint in rule(_masked(prefix))]
     if not metadata.get("name"):
         errors.append(fields.required("metadata.name", "name or generateName is required"))
     else:
-        errors += [fields.invalid("metadata.name", metadata["name"], complaint) for complaint in rule(metadata["name"])]
+        errors += [fields.invalid("metadata.name", metadata["name"], _of_name(complaint)) for complaint in rule(metadata["name"])]
     if resource.namespaced:
         namespace = metadata.get("namespace", "")
         errors += [fields.invalid("metadata.namespace", namespace, complaint) for complaint in syntax.dns_label(namespace)]
     return errors + _common_errors(metadata) + _finalizer_errors(metadata.get("finalizers") or ())
+
+
+def _of_name(complaint: str) -> str:
+    """Return a complaint as it is worded for an object's own name, whose length is counted by another validator."""
+    return complaint.replace(" bytes", " characters") if complaint.startswith("must be no more than") else complaint
 
 
 def update_errors(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[FieldError]:
@@ -195,8 +204,15 @@ def _owner_errors(owners: Sequence[Mapping[str, Any]]) -> list[FieldError]:
             controllers.append(f"{owner.get('kind')}/{owner.get('name')}")
     if len(controllers) > 1:
         detail = f'Only one reference can have Controller set to true. Found "true" in references for {controllers[0]} and {controllers[1]}'
-        errors.append(fields.invalid("metadata.ownerReferences", [dict(owner) for owner in owners], detail))
+        shown = fields.Verbatim(f"[{','.join(_shown(owner) for owner in owners)}]")
+        errors.append(fields.invalid("metadata.ownerReferences", shown, detail))
     return errors
+
+
+def _shown(owner: Mapping[str, Any]) -> str:
+    """Return an owner reference as Go prints it: its fields in the order of the struct."""
+    names = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
+    return "{" + ",".join(f'"{name}":{fields.go_json(owner[name])}' for name in names if name in owner) + "}"
 
 
 def _finalizer_errors(finalizers: Sequence[str]) -> list[FieldError]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jsonpatch
 import jsonpointer
-import orjson
 
 from backstay.local.apiserver import strategic
+from backstay.local.apiserver.documents import DocumentError, load_json
 from backstay.local.apiserver.shapes import shape_of
 from backstay.local.apiserver.status import bad_request, too_large, unprocessable, unsupported_media_type
 
@@ -59,20 +59,25 @@ def patched(resource: Resource, current: dict[str, Any], patch_type: str, body: 
 
 def _decode(body: bytes, patch_type: str) -> Any:
     try:
-        patch = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        patch = load_json(body)
+    except DocumentError as error:
         raise bad_request("invalid JSON patch") from error
     if patch_type == JSON_PATCH:
         if not isinstance(patch, list):
-            raise bad_request(f"error decoding patch: json: cannot unmarshal {_kind(patch)} into Go value of type []handlers.jsonPatchOp")
+            raise bad_request(
+                f"error decoding patch: json: cannot unmarshal {json_kind(patch)} into Go value of type []handlers.jsonPatchOp"
+            )
         if len(patch) > _MAX_OPERATIONS:
             raise too_large(f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(patch)}")
     elif not isinstance(patch, dict):
-        raise bad_request(f"error decoding patch: json: cannot unmarshal {_kind(patch)} into Go value of type map[string]interface {{}}")
+        raise bad_request(
+            f"error decoding patch: json: cannot unmarshal {json_kind(patch)} into Go value of type map[string]interface {{}}"
+        )
     return patch
 
 
-def _kind(value: Any) -> str:
+def json_kind(value: Any) -> str:
+    """Return what Go calls the type of a JSON value."""
     names = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
     return names.get(type(value), "null")
 
@@ -80,10 +85,21 @@ def _kind(value: Any) -> str:
 def _json_patched(current: dict[str, Any], operations: list[Any]) -> Any:
     if not all(isinstance(operation, dict) for operation in operations):
         raise bad_request("error decoding patch: json: cannot unmarshal into Go value of type handlers.jsonPatchOp")
+    result: Any = current
     try:
-        return jsonpatch.JsonPatch(operations).apply(current, in_place=True)
+        for operation in operations:
+            result = jsonpatch.JsonPatch([_as_go_does(result, operation)]).apply(result, in_place=True)
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError, TypeError, IndexError) as error:
         raise unprocessable() from error
+    return result
+
+
+def _as_go_does(target: Any, operation: dict[str, Any]) -> dict[str, Any]:
+    """Return an operation as evanphx/json-patch v4 carries it out: `replace` of a member that is not there adds it."""
+    if operation.get("op") != "replace":
+        return operation
+    parent, name = jsonpointer.JsonPointer(operation["path"]).to_last(target)
+    return operation | {"op": "add"} if isinstance(parent, dict) and name is not None and name not in parent else operation
 
 
 def merge_patched(target: Any, patch: Any) -> Any:

@@ -24,16 +24,16 @@ and for kinds that v3 does not know; it then leaves the judging to the server.""
 _DISCOVERY_TYPE: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
-def reply(cluster: Cluster, path: str, accept: str) -> Reply | None:
-    """Answer a GET of a path that is no resource; None where nothing is served there."""
+def reply(cluster: Cluster, path: str, accept: str, host: str) -> Reply | None:
+    """Answer a GET of a path that is no resource; None where nothing is served there. `host` is the server as the client calls it."""
     path = path.rstrip("/") or "/"
     parts = path.strip("/").split("/")
     if parts[0] in ("healthz", "livez", "readyz"):
-        return Reply(200, b"ok", "text/plain")
+        return Reply(200, b"ok", "text/plain; charset=utf-8")
     if path == "/version":
         return _json(version())
     if path in ("/api", "/apis"):
-        return _discovery(cluster, path, accept)
+        return _discovery(cluster, path, accept, host)
     if parts[0] in ("api", "apis"):
         return _group_discovery(cluster, parts)
     if parts[0] == "openapi":
@@ -68,19 +68,22 @@ def _json(value: Any) -> Reply:
     return Reply(200, orjson.dumps(value))
 
 
-def _discovery(cluster: Cluster, path: str, accept: str) -> Reply:
+def _discovery(cluster: Cluster, path: str, accept: str, host: str) -> Reply:
     if "as=APIGroupDiscoveryList" in accept and "v=v2" in accept.replace("v=v2beta1", ""):
         return Reply(200, orjson.dumps(discovery.aggregated(cluster.registry, legacy=path == "/api")), _DISCOVERY_TYPE)
-    return _json(discovery.api_versions() if path == "/api" else discovery.api_groups(cluster.registry))
+    return _json(discovery.api_versions(host) if path == "/api" else discovery.api_groups(cluster.registry))
 
 
 def _group_discovery(cluster: Cluster, parts: list[str]) -> Reply | None:
     if parts[0] == "api" and len(parts) == 2:
-        return _json(discovery.resource_list(cluster.registry, "", parts[1]))
+        resources = discovery.resource_list(cluster.registry, "", parts[1])
+        return None if resources is None else _json(resources)
     if parts[0] == "apis" and len(parts) == 2:
-        return _json(discovery.api_group(cluster.registry, parts[1]))
+        group = discovery.api_group(cluster.registry, parts[1])
+        return None if group is None else _json(group)
     if parts[0] == "apis" and len(parts) == 3:
-        return _json(discovery.resource_list(cluster.registry, parts[1], parts[2]))
+        resources = discovery.resource_list(cluster.registry, parts[1], parts[2])
+        return None if resources is None else _json(resources)
     return None
 
 
@@ -93,5 +96,5 @@ def _openapi(cluster: Cluster, parts: list[str], accept: str) -> Reply | None:
         return _json(openapi.index(cluster.registry))
     if parts[:1] == ["v3"]:
         document = openapi.document(cluster.registry, "/".join(parts[1:]))
-        return None if document is None else _json(document)
+        return Reply(404, b"", "") if document is None else _json(document)
     return None

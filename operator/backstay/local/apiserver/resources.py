@@ -28,10 +28,15 @@ class Registry:
         self._worked_out: dict[Hashable, Any] = {}
         for resource in builtin_resources():
             self._add(resource)
+        self._builtin = {(resource.group, resource.version) for resource in self.all()}
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         """Return what is served at a path, or None."""
         return self._resources.get((group, version, plural))
+
+    def is_builtin(self, group: str, version: str) -> bool:
+        """Tell whether builtin kinds are served in a version of a group."""
+        return (group, version) in self._builtin
 
     def by_kind(self, group: str, kind: str) -> Resource | None:
         """Return a kind in the version that clients prefer, or None."""

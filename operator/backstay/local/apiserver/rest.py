@@ -10,25 +10,26 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-import yaml
 from aiohttp import web
 
-from backstay.local.apiserver import protobuf, reviews, subresources
+from backstay.local.apiserver import protobuf, reviews, scale, subresources
 from backstay.local.apiserver.creating import Written, create, refuse_immortal
 from backstay.local.apiserver.deleting import delete, delete_each
-from backstay.local.apiserver.documents import load_yaml
-from backstay.local.apiserver.listing import list_page
+from backstay.local.apiserver.documents import DocumentError, load_json, load_yaml
+from backstay.local.apiserver.listing import check_reached, list_page
 from backstay.local.apiserver.patches import APPLY_PATCH, check_type
 from backstay.local.apiserver.resources import Resource
-from backstay.local.apiserver.responses import Format, Reply, accepted_format, list_reply, object_reply
+from backstay.local.apiserver.responses import Format, Reply, accepted_format, encode, list_reply, object_reply
 from backstay.local.apiserver.state import NAMESPACES, Cluster
-from backstay.local.apiserver.status import bad_request, method_not_allowed, too_large, unsupported_media_type
+from backstay.local.apiserver.status import bad_request, method_not_allowed, method_not_served, too_large, unsupported_media_type
 from backstay.local.apiserver.store import Stored
-from backstay.local.apiserver.targets import DeleteOptions, Target, delete_options, list_options, write_options
+from backstay.local.apiserver.targets import DeleteOptions, Target, delete_options, get_version, list_options, write_options
 from backstay.local.apiserver.updating import patch, update
 
 BODY_LIMIT_BYTES: Final = 3 * 1024 * 1024
 _JSON_TYPES: Final = ("application/json", "application/yaml")
+_NO_JSON: Final = "couldn't get version/kind; json parse error: "
+_VERSION_AND_KIND: Final = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +58,29 @@ def decode_body(request: web.BaseRequest, resource: Resource, raw: bytes) -> Bod
             raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): {error}") from error
     if media_type not in _JSON_TYPES:
         raise unsupported_media_type((*_JSON_TYPES, protobuf.CONTENT_TYPE))
+    is_json = media_type == _JSON_TYPES[0]
     try:
-        value = orjson.loads(raw) if media_type == _JSON_TYPES[0] else load_yaml(raw)
-    except (orjson.JSONDecodeError, yaml.YAMLError) as error:
-        raise _unrecognized(resource, str(error), raw) from error
+        value = load_json(raw) if is_json else load_yaml(raw)
+    except DocumentError as error:
+        raise _unrecognized(resource, f"{_NO_JSON if is_json else ''}{error}", raw) from error
+    if value is None or (isinstance(value, dict) and resource.is_custom and not value.get("kind")):
+        shown = raw.decode(errors="replace") if is_json else orjson.dumps(value).decode()
+        raise _unrecognized(resource, f"Object 'Kind' is missing in '{shown}'", raw)
     if not isinstance(value, dict):
-        raise _unrecognized(resource, "json: cannot unmarshal into Go value of type struct", raw)
+        raise _unrecognized(resource, f"{_NO_JSON}{wrong_type(value)}", raw)
     return Body(raw, value)
 
 
 def _unrecognized(resource: Resource, why: str, raw: bytes) -> Exception:
     head = raw[:30].decode(errors="replace") if raw[:1] == b"{" else raw[:30].hex()
     shown = (head + " ..." if len(raw) > 30 else head) if raw else "<empty>"
-    text = f"couldn't get version/kind; json parse error: {why} ({shown})"
-    return bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): {text}")
+    return bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): {why} ({shown})")
+
+
+def wrong_type(value: Any) -> str:
+    """Say that a body is no object, as Go does when it looks for version and kind."""
+    names = {list: "array", str: "string", bool: "bool"}
+    return f"json: cannot unmarshal {names.get(type(value), 'number')} into Go value of type {_VERSION_AND_KIND}"
 
 
 class Rest:
@@ -84,7 +94,9 @@ class Rest:
         """Carry out a request. Raises StatusError."""
         format_ = accepted_format(request.headers.get("Accept", ""), request.query.get("includeObject", ""))
         if target.verb == "get":
-            return self._get(target, format_)
+            return self._get(target, format_, get_version(request.query))
+        if target.verb == "list" and "list" not in target.resource.verbs:
+            raise self._not_allowed(target)
         if target.verb == "list":
             page = list_page(self._cluster, target, list_options(target, request.query))
             return list_reply(target.resource, page, format_, self._cluster.clock())
@@ -100,14 +112,18 @@ class Rest:
                 return self._delete(request, target, raw, format_)
             case "deletecollection":
                 return self._delete_collection(request, target, raw, format_)
-        raise method_not_allowed(target.resource.group, target.resource.plural, target.verb)
+        raise self._not_allowed(target)
 
     # ── reads ──
 
-    def _get(self, target: Target, format_: Format) -> Reply:
-        if target.subresource not in ("", "status") or "get" not in target.resource.verbs:
+    def _get(self, target: Target, format_: Format, version: int) -> Reply:
+        if target.subresource not in ("", "status", "scale") or "get" not in target.resource.verbs:
             raise self._not_allowed(target)
+        check_reached(self._cluster, version)
         stored = self._cluster.find(target.resource, target.namespace, target.name)
+        if target.subresource == "scale":
+            shown = scale.scale_of(target.resource, self._cluster.served(target.resource, stored))
+            return Reply(200, encode(shown, format_.media_type), format_.media_type)
         return object_reply(target.resource, stored, format_, self._cluster.clock())
 
     # ── writes ──
@@ -136,17 +152,20 @@ class Rest:
         return object_reply(target.resource, done, format_, self._cluster.clock(), 201)
 
     def _update(self, request: web.BaseRequest, target: Target, raw: bytes, format_: Format) -> Reply:
-        self._need_name(target, "update", ("", "status", "finalize"))
+        self._need_name(target, "update", ("", "status", "finalize", "scale"))
         body = decode_body(request, target.resource, raw)
         options = write_options("UpdateOptions", request.query, request.headers.get("User-Agent", ""))
+        if target.subresource == "scale":
+            return self._written(target, scale.update_scale(self._cluster, target, scale.requested(body.value), options), format_)
         return self._written(target, update(self._cluster, target, body.value, options, body.raw), format_)
 
     def _patch(self, request: web.BaseRequest, target: Target, raw: bytes, format_: Format) -> Reply:
-        self._need_name(target, "patch", ("", "status"))
+        self._need_name(target, "patch", ("", "status", "scale"))
         patch_type = check_type(target.resource, request.headers.get("Content-Type", ""))
         agent = request.headers.get("User-Agent", "")
         options = write_options("PatchOptions", request.query, agent, is_apply=patch_type == APPLY_PATCH)
-        return self._written(target, patch(self._cluster, target, patch_type, raw, options), format_)
+        write = scale.patch_scale if target.subresource == "scale" else patch
+        return self._written(target, write(self._cluster, target, patch_type, raw, options), format_)
 
     def _need_name(self, target: Target, verb: str, subresources: tuple[str, ...]) -> None:
         if not target.name and target.resource.is_custom:
@@ -156,6 +175,8 @@ class Rest:
 
     def _written(self, target: Target, written: Written, format_: Format) -> Reply:
         value: Stored | Mapping[str, Any] = written.stored if written.stored is not None else written.obj
+        if target.subresource == "scale":
+            return Reply(200, encode(value, format_.media_type), format_.media_type, written.warnings)
         reply = object_reply(target.resource, value, format_, self._cluster.clock(), 201 if written.created else 200)
         reply.warnings = written.warnings
         return reply
@@ -173,7 +194,8 @@ class Rest:
 
     def _delete_collection(self, request: web.BaseRequest, target: Target, raw: bytes, format_: Format) -> Reply:
         resource = target.resource
-        if target.subresource or "deletecollection" not in resource.verbs or (resource.group, resource.plural) == NAMESPACES:
+        everywhere = resource.namespaced and not target.namespace
+        if target.subresource or everywhere or "deletecollection" not in resource.verbs or (resource.group, resource.plural) == NAMESPACES:
             raise self._not_allowed(target)
         page = list_page(self._cluster, target, list_options(target, request.query))
         delete_each(self._cluster, resource, page.items, self._delete_options(request, raw))
@@ -185,19 +207,15 @@ class Rest:
             return delete_options(request.query, None)
         media_type = request.headers.get("Content-Type", "").partition(";")[0].strip()
         try:
-            given = (
-                protobuf.decode(raw)
-                if media_type == protobuf.CONTENT_TYPE
-                else load_yaml(raw)
-                if media_type == _JSON_TYPES[1]
-                else orjson.loads(raw)
-            )
-        except (protobuf.ProtobufError, orjson.JSONDecodeError, yaml.YAMLError) as error:
-            raise bad_request(f"couldn't get version/kind; json parse error: {error}") from error
+            read = {protobuf.CONTENT_TYPE: protobuf.decode, _JSON_TYPES[1]: load_yaml}.get(media_type, load_json)
+            given = read(raw)
+        except (protobuf.ProtobufError, DocumentError) as error:
+            raise bad_request(f"{_NO_JSON}{error}") from error
         if not isinstance(given, dict):
-            raise bad_request("decoded object cannot be converted to DeleteOptions")
+            raise bad_request(f"{_NO_JSON}{wrong_type(given)}")
         return delete_options(request.query, given or {"kind": "DeleteOptions"})
 
     @staticmethod
     def _not_allowed(target: Target) -> Exception:
-        return method_not_allowed(target.resource.group, target.resource.plural, target.verb)
+        resource = target.resource
+        return method_not_allowed(resource.group, resource.plural, target.verb) if resource.is_custom else method_not_served()

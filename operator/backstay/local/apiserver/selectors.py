@@ -239,8 +239,17 @@ def parse_fields(text: str) -> list[FieldRequirement]:
         match = re.fullmatch(r"((?:[^=!\\]|\\.|!(?!=))*?)(!=|==|=)(.*)", part, re.DOTALL)
         if match is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
-        conditions.append(FieldRequirement(match[1], re.sub(r"\\([\\,=])", r"\1", match[3]), match[2] != "!="))
+        conditions.append(FieldRequirement(match[1], _unescaped(match[3]), match[2] != "!="))
     return conditions
+
+
+def _unescaped(value: str) -> str:
+    """Return the value of a condition without its escapes (apimachinery's fields.UnescapeValue). Raises 400."""
+    if found := re.search(r"(?:[^\\]|^)(?:\\\\)*(\\[^\\,=])", value):
+        raise bad_request(f"invalid field selector: invalid escape sequence: {found[1]}")
+    if re.search(r"(?<!\\)(?:\\\\)*=", value):
+        raise bad_request("invalid field selector: unescaped character in value: 61")
+    return re.sub(r"\\([\\,=])", r"\1", value)
 
 
 def _split_escaped(text: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The embedded API server: HTTPS on loopback, one token, one process. For laptops and tests, and for nothing else.
 
-It talks like kube-apiserver 1.37 to kubectl, helm, client-go, kopf and aiohttp. What it leaves out on purpose: RBAC (one token, whose holder
-may do everything), webhooks and admission policies (stored, not enforced), quotas, service networking, exec and port-forward, encryption at rest.
+It talks like kube-apiserver 1.37 to kubectl, helm, client-go, kopf and aiohttp; docs/embedded.md lists what differs on purpose, with reasons. Above
+all: one token, whose holder may do everything (no RBAC), webhooks, quotas and admission policies are stored and not enforced, no service
+networking, exec, port-forward or encryption at rest.
 It therefore refuses to listen anywhere but on loopback.
 
 Run it alone, without controllers or a node:
@@ -63,7 +64,7 @@ class Server:
         self, data: Path, *, clock: Callable[[], datetime] = utc_now, bookmark_seconds: float = 60.0, audit_log: Path | None = None
     ) -> None:
         self.credentials: Credentials = credentials(data)
-        self.cluster = Cluster(Store(data / "cluster.sqlite3"), Registry(), clock)
+        self.cluster = Cluster(Store(data / "cluster.sqlite3"), Registry(), clock, self.credentials.ca_file.read_text())
         self.metrics = Metrics()
         self.url = ""
         self.kubeconfig = data / "kubeconfig"
@@ -132,7 +133,7 @@ class Server:
         try:
             if request.path not in paths.PUBLIC and not self._is_authorized(request):
                 raise unauthorized()
-            is_watch = request.method == "GET" and bool(flag(request.query, "watch"))
+            is_watch = request.method in ("GET", "HEAD") and bool(flag(request.query, "watch"))
             target = parse_path(self.cluster.registry, request.method, request.path, watch=is_watch)
             response = await (self._resource(request, target) if target else self._other(request))
         except StatusError as error:
@@ -163,7 +164,7 @@ class Server:
         if request.path == "/metrics":
             counts = {key: self.cluster.store.count(*key) for key in self.cluster.store.resources()}
             return _response(Reply(200, self.metrics.text(counts).encode(), "text/plain; version=0.0.4"))
-        reply = paths.reply(self.cluster, request.path, request.headers.get("Accept", ""))
+        reply = paths.reply(self.cluster, request.path, request.headers.get("Accept", ""), request.host)
         if reply is None:
             return _response(Reply(404, b"404 page not found\n", "text/plain; charset=utf-8"))
         if request.method not in ("GET", "HEAD"):
@@ -243,7 +244,7 @@ def _response(reply: Reply) -> web.Response:
 
 
 def _error_response(error: StatusError) -> web.Response:
-    response = _response(Reply(error.code, orjson.dumps(error.as_json())))
+    response = _response(Reply(error.code, orjson.dumps(error.as_json()), warnings=error.warnings))
     retry = (error.details or {}).get("retryAfterSeconds")
     if retry:
         response.headers["Retry-After"] = str(retry)

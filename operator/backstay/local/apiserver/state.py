@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from backstay.local.apiserver.convert import key_of, to_served, to_storage
 from backstay.local.apiserver.resources import Registry, Resource
+from backstay.local.apiserver.schema import with_defaults
 from backstay.local.apiserver.status import StatusError, not_found
 from backstay.local.apiserver.store import Key, Store, Stored, TooLarge
 
@@ -29,6 +30,8 @@ class Cluster:
     store: Store
     registry: Registry
     clock: Callable[[], datetime] = utc_now
+    authority: str = ""
+    """The certificate, as PEM, that clients trust the server by."""
     _by_collection: dict[tuple[str, str], Resource] = field(default_factory=dict)
     _revision: int = -1
 
@@ -50,6 +53,12 @@ class Cluster:
     def save(self, resource: Resource, obj: dict[str, Any]) -> Stored:
         """Write an object that is ready; the cluster keeps `obj`. Raises StatusError for one that etcd would not take."""
         metadata = obj["metadata"]
+        if resource.is_custom and (kept := self.registry.find(resource.group, resource.storage_version, resource.plural)) not in (
+            None,
+            resource,
+        ):
+            obj = with_defaults(kept.node, obj)
+        obj = {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), **obj}  # first, so that lists can leave them out cheaply
         key = key_of(resource, metadata.get("namespace", ""), metadata["name"])
         try:
             stored = self.store.put(key, to_storage(resource, obj))

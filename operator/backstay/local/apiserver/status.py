@@ -7,7 +7,8 @@ Example:
     # 422 Job.batch "pack" is invalid: spec.template.spec.containers: Required value
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,6 +44,8 @@ class StatusError(Exception):
         self.reason = reason
         self.message = message
         self.details = details
+        self.warnings: list[str] = []
+        """What the client is told besides, as it would be had the request succeeded."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the `metav1.Status` object of this failure."""
@@ -69,6 +72,16 @@ def qualified(group: str, word: str) -> str:
 def _details(group: str, kind: str, name: str, **more: Any) -> dict[str, Any]:
     pairs = {"name": name, "group": group, "kind": kind, **more}
     return {key: value for key, value in pairs.items() if value}
+
+
+@contextmanager
+def telling(warnings: Sequence[str]) -> Iterator[None]:
+    """Let a refusal inside carry these warnings."""
+    try:
+        yield
+    except StatusError as error:
+        error.warnings = [*warnings, *error.warnings]
+        raise
 
 
 def not_found(group: str, plural: str, name: str) -> StatusError:
@@ -136,6 +149,11 @@ def method_not_allowed(group: str, plural: str, action: str) -> StatusError:
     """405: the resource does not support the verb."""
     message = f"{action} is not supported on resources of kind {quote(qualified(group, plural))}"
     return StatusError(405, "MethodNotAllowed", message, _details(group, plural, ""))
+
+
+def method_not_served() -> StatusError:
+    """405 of a builtin kind: nothing is routed there."""
+    return StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> StatusError:

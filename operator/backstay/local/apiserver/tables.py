@@ -50,8 +50,8 @@ def _row(printer: Printer, obj: Mapping[str, Any], now: datetime, include_object
         row["conditions"] = [_POD_CONDITIONS[phase]]
     if include_object == "Object":
         row["object"] = obj
-    elif include_object != "None":
-        row["object"] = partial(obj, version)
+    else:
+        row["object"] = None if include_object == "None" else partial(obj, version)
     return row
 
 
@@ -62,7 +62,7 @@ def partial(obj: Mapping[str, Any], version: str = "v1") -> dict[str, Any]:
 
 def partial_list(objects: Iterable[Mapping[str, Any]], metadata: Mapping[str, Any], version: str = "v1") -> dict[str, Any]:
     """Return objects as a PartialObjectMetadataList."""
-    items = [partial(obj, version) for obj in objects]
+    items = [partial(obj, version) for obj in objects] or None
     return {"kind": "PartialObjectMetadataList", "apiVersion": f"{_META}/{version}", "metadata": dict(metadata), "items": items}
 
 

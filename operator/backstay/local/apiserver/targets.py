@@ -15,7 +15,7 @@ from backstay.local.apiserver.fields import FieldError, forbidden, go_quote, not
 from backstay.local.apiserver.fields import invalid as invalid_value
 from backstay.local.apiserver.resources import Registry, Resource
 from backstay.local.apiserver.selectors import EVERYTHING, Selection
-from backstay.local.apiserver.status import StatusError, bad_request, invalid
+from backstay.local.apiserver.status import StatusError, bad_request, invalid, no_such_path, not_found
 
 if TYPE_CHECKING:
     from multidict import MultiMapping
@@ -53,18 +53,24 @@ def parse_path(registry: Registry, method: str, path: str, *, watch: bool) -> Ta
     plural, name, subresource, *beyond = [*rest, "", "", ""]
     resource = registry.find(group, version, plural)
     if resource is None or (is_in_namespace and not resource.namespaced) or any(beyond):
+        if registry.is_builtin(group, version):
+            raise no_such_path()
+        return None
+    verb = _verb(method, name, watch)
+    if resource.is_custom and resource.namespaced and not namespace and (name or verb == "create"):
         return None
     if subresource and subresource not in resource.subresources:
-        return None
-    return Target(_verb(method, name, watch), resource, namespace, name, subresource)
+        raise not_found(group, plural, name) if resource.is_custom else no_such_path()
+    return Target(verb, resource, namespace, name, subresource)
 
 
 def _verb(method: str, name: str, watch: bool) -> str:
+    """Return what is done; whoever asks for an object by its name gets it, and no watch (apiserver's pkg/endpoints/request)."""
     if method in ("GET", "HEAD"):
-        return "watch" if watch else ("get" if name else "list")
+        return "get" if name else "watch" if watch else "list"
     if method == "DELETE":
         return "delete" if name else "deletecollection"
-    return _VERBS.get(method, method.lower())
+    return _VERBS.get(method, "")
 
 
 # ── options ─────────────────────────────────────────────────────────────────────────────────────
@@ -82,16 +88,33 @@ def number(query: Query, name: str) -> int | None:
     if not text:
         return None
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
         raise bad_request(f"strconv.ParseInt: parsing {go_quote(text)}: invalid syntax") from None
+    if not -(2**63) <= value < 2**63:
+        raise bad_request(f"strconv.ParseInt: parsing {go_quote(text)}: value out of range")
+    return value
 
 
 def version_number(text: str) -> int:
     """Read a resourceVersion; "" is 0. Raises 400."""
-    if (text and not text.isascii()) or (text and not text.isdigit()):
-        raise bad_request(invalid_value("resourceVersion", text, f"strconv.ParseUint: parsing {go_quote(text)}: invalid syntax").text)
+    if why := _no_version(text):
+        raise bad_request(why)
     return int(text or 0)
+
+
+def get_version(query: Query) -> int:
+    """Return the version that an object must at least have come to, which a GET may ask for. Raises 500, as the real server does."""
+    text = query.get("resourceVersion", "")
+    if why := _no_version(text):
+        raise StatusError(500, "", why)
+    return int(text or 0)
+
+
+def _no_version(text: str) -> str:
+    if not text or (text.isascii() and text.isdigit()):
+        return ""
+    return invalid_value("resourceVersion", text, f"strconv.ParseUint: parsing {go_quote(text)}: invalid syntax").text
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +144,8 @@ def list_options(target: Target, query: Query) -> ListOptions:
         allow_bookmarks=bool(flag(query, "allowWatchBookmarks")),
         send_initial_events=flag(query, "sendInitialEvents"),
     )
-    version_number(options.resource_version)
+    if why := _no_version(options.resource_version):
+        raise StatusError(500, "", why) if target.verb == "watch" else bad_request(f"invalid resource version: {why}")
     errors = _watch_errors(options) if target.verb == "watch" else _list_errors(options)
     if errors:
         raise _invalid_options("ListOptions", errors)

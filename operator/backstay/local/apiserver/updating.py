@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-import yaml
 
 from backstay.local.apiserver import apply as serverside
 from backstay.local.apiserver import crds, meta
@@ -18,14 +17,14 @@ from backstay.local.apiserver.admission import decode_check, defaulted, prepare_
 from backstay.local.apiserver.convert import key_of
 from backstay.local.apiserver.creating import Written, check_kind, check_name, check_namespace, create_object, other_definitions
 from backstay.local.apiserver.deleting import is_finished
-from backstay.local.apiserver.documents import load_yaml
+from backstay.local.apiserver.documents import DocumentError, load_json, load_yaml
 from backstay.local.apiserver.fields import invalid as invalid_value
 from backstay.local.apiserver.fieldsets import Path
-from backstay.local.apiserver.patches import APPLY_PATCH, JSON_PATCH, patched
+from backstay.local.apiserver.patches import APPLY_PATCH, JSON_PATCH, json_kind, patched
 from backstay.local.apiserver.resources import Resource
 from backstay.local.apiserver.shapes import shape_of
 from backstay.local.apiserver.state import CRDS, NAMESPACES, PODS, Cluster
-from backstay.local.apiserver.status import bad_request, conflict, invalid, not_found
+from backstay.local.apiserver.status import bad_request, conflict, invalid, not_found, telling
 from backstay.local.apiserver.store import Stored
 from backstay.local.apiserver.targets import Target, WriteOptions, version_number
 
@@ -59,19 +58,24 @@ def update(cluster: Cluster, target: Target, obj: dict[str, Any], options: Write
     resource = target.resource
     check_kind(resource, obj)
     warnings = decode_check(resource, obj, options.field_validation, raw)
-    check_namespace(target, obj)
-    check_name(target, obj)
-    current = cluster.store.get(key_of(resource, target.namespace, target.name))
-    if current is None:
-        if (resource.group, resource.plural) not in _CREATE_ON_UPDATE or target.subresource:
-            raise not_found(resource.group, resource.plural, target.name)
-        for name in ("resourceVersion", "managedFields"):
-            obj["metadata"].pop(name, None)
-        written = create_object(cluster, resource, obj, dry_run=options.dry_run)
-    else:
-        written = replace_object(cluster, target, current, obj, options)
+    with telling(warnings):
+        check_namespace(target, obj)
+        check_name(target, obj)
+        written = _put(cluster, target, obj, options)
     written.warnings = warnings + written.warnings
     return written
+
+
+def _put(cluster: Cluster, target: Target, obj: dict[str, Any], options: WriteOptions) -> Written:
+    resource = target.resource
+    current = cluster.store.get(key_of(resource, target.namespace, target.name))
+    if current is not None:
+        return replace_object(cluster, target, current, obj, options)
+    if (resource.group, resource.plural) not in _CREATE_ON_UPDATE or target.subresource:
+        raise not_found(resource.group, resource.plural, target.name)
+    for name in ("resourceVersion", "managedFields"):
+        obj["metadata"].pop(name, None)
+    return create_object(cluster, resource, obj, dry_run=options.dry_run)
 
 
 def patch(cluster: Cluster, target: Target, patch_type: str, body: bytes, options: WriteOptions) -> Written:
@@ -82,10 +86,11 @@ def patch(cluster: Cluster, target: Target, patch_type: str, body: bytes, option
     current = cluster.find(resource, target.namespace, target.name)
     obj = patched(resource, cluster.served(resource, current), patch_type, body)
     warnings = _check_patched(resource, obj, options, b"" if patch_type == JSON_PATCH else body)
-    check_kind(resource, obj)
-    check_namespace(target, obj)
-    check_name(target, obj)
-    written = replace_object(cluster, target, current, obj, options)
+    with telling(warnings):
+        check_kind(resource, obj)
+        check_namespace(target, obj)
+        check_name(target, obj)
+        written = replace_object(cluster, target, current, obj, options)
     written.warnings = warnings + written.warnings
     return written
 
@@ -112,23 +117,27 @@ def _apply(cluster: Cluster, target: Target, body: bytes, options: WriteOptions)
     merged = _applied(cluster, target, live, config, options, subject)
     check_name(target, merged)
     warnings = decode_check(resource, merged, options.field_validation, body if _is_json(body) else b"")
-    if current is None:
-        _refuse_foreign_uid(resource, target, merged)
-        merged["metadata"].pop("resourceVersion", None)
-        written = create_object(cluster, resource, merged, dry_run=options.dry_run)
-    else:
-        written = replace_object(cluster, target, current, merged, options, is_apply=True)
+    with telling(warnings):
+        if current is None:
+            _refuse_foreign_uid(resource, target, merged)
+            merged["metadata"].pop("resourceVersion", None)
+            written = create_object(cluster, resource, merged, dry_run=options.dry_run)
+        else:
+            written = replace_object(cluster, target, current, merged, options, is_apply=True)
     written.warnings = warnings + written.warnings
     return written
 
 
 def _configuration(body: bytes) -> dict[str, Any]:
     try:
-        config = orjson.loads(body) if _is_json(body) else load_yaml(body)
-    except (orjson.JSONDecodeError, yaml.YAMLError) as error:
-        raise bad_request(f"error decoding YAML: {error}") from error
+        config = load_json(body) if _is_json(body) else load_yaml(body)
+    except DocumentError as error:
+        raise bad_request(f"error encoding patch: {error}") from error
+    if config is None:
+        return {}
     if not isinstance(config, dict):
-        raise bad_request("error decoding patch: the applied configuration must be an object")
+        why = f"json: cannot unmarshal {json_kind(config)} into Go value of type map[string]interface {{}}"
+        raise bad_request(f"error decoding patch: error unmarshaling JSON: while decoding JSON: {why}")
     return config
 
 
@@ -233,9 +242,13 @@ def _ignored(resource: Resource, obj: Mapping[str, Any], subresource: str) -> tu
 
 
 def _prepared(cluster: Cluster, resource: Resource, new: dict[str, Any], old: dict[str, Any], subresource: str) -> dict[str, Any]:
-    prepared = new if subresource == "finalize" else prepare_update(resource, new, old, subresource or None)
-    if errors := meta.update_errors(prepared, old):
-        raise invalid(resource.group, resource.kind, old["metadata"]["name"], errors)
+    in_metadata = meta.update_errors(new, old)
+    if subresource == "finalize":
+        prepared = new
+        if in_metadata:
+            raise invalid(resource.group, resource.kind, old["metadata"]["name"], in_metadata)
+    else:
+        prepared = prepare_update(resource, new, old, subresource or None, in_metadata)
     if not subresource and meta.has_generation(resource) and _spec_of(resource, prepared) != _spec_of(resource, old):
         prepared["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
     if (resource.group, resource.plural) == CRDS and not subresource:

@@ -141,7 +141,7 @@ class Watch:
 
     def _bookmark(self, annotations: dict[str, str] | None = None) -> bytes:
         resource = self.target.resource
-        metadata: dict[str, Any] = {"resourceVersion": str(self._version), "creationTimestamp": None}
+        metadata: dict[str, Any] = {"resourceVersion": str(self._version)}
         if annotations:
             metadata["annotations"] = annotations
         self._told = self._version

@@ -7,6 +7,7 @@ pods by label, and events other than FailedCreate.
 import asyncio
 import contextlib
 import logging
+import time
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -197,7 +198,7 @@ class JobController:
         event: Obj = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{metadata['name'][:200]}.", "namespace": metadata["namespace"]},
+            "metadata": {"name": f"{metadata['name'][:200]}.{time.time_ns():x}", "namespace": metadata["namespace"]},
             "involvedObject": reference,
             "type": "Warning",
             "reason": "FailedCreate",

@@ -109,7 +109,7 @@ def check_job_update(job: Mapping[str, Any], old: Mapping[str, Any]) -> list[Fie
     errors = [*check_job_spec(spec, "spec"), *_check_selector(spec), *_check_completions(spec, before)]
     errors += [immutable(f"spec.{name}", spec.get(name)) for name in _NEVER_CHANGE if spec.get(name) != before.get(name)]
     if _comparable_template(spec, old) != before["template"]:
-        errors.append(immutable("spec.template", spec["template"]))
+        errors.append(immutable("spec.template.spec", spec["template"].get("spec")))
     return [*errors, *_check_hostname(job)]
 
 

@@ -26,6 +26,7 @@ _RESERVED: Final = frozenset(
     {"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package"}
     | {"namespace", "return", "var", "void", "while"}
 )
+_SCALARS: Final = {"string": "string", "integer": "int", "number": "double", "boolean": "bool"}
 _META_MEMBERS: Final = frozenset({"apiVersion", "kind", "metadata"})
 
 
@@ -146,6 +147,8 @@ def unknown_member(text: str, node: Node) -> str:
         for index, name in enumerate(names):
             if match.group("has") and index == len(names) - 1:
                 column = match.start("has") + match.group("has").index("(")
+            if place is not None and (scalar := next((type_ for type_ in place.types if type_ in _SCALARS), "")) and len(place.types) == 1:
+                return _report(text, column, f"type '{_SCALARS[scalar]}' does not support field selection")
             if place is None or not _is_closed(place):
                 break
             if place.embedded and name in _META_MEMBERS:

@@ -88,13 +88,10 @@ def compile_schema(schema: Mapping[str, Any], *, root: bool = False) -> Node:
     `root` marks the schema of a whole object: its apiVersion, kind and metadata are then known without being listed.
     The schema must have passed `crd_schema.check_schema`; nothing is checked here again.
     """
-    node = _compile(schema)
-    if root:
-        node.embedded = True
-    return node
+    return _compile(schema, root=root)
 
 
-def _compile(schema: Mapping[str, Any]) -> Node:
+def _compile(schema: Mapping[str, Any], *, root: bool = False) -> Node:
     node = Node(
         types=_types(schema),
         format=supported_format(schema),
@@ -104,7 +101,7 @@ def _compile(schema: Mapping[str, Any]) -> Node:
         items=_compile(schema["items"]) if isinstance(schema.get("items"), Mapping) else None,
         required=tuple(schema.get("required") or ()),
         preserve=bool(schema.get("x-kubernetes-preserve-unknown-fields")),
-        embedded=bool(schema.get("x-kubernetes-embedded-resource")),
+        embedded=root or bool(schema.get("x-kubernetes-embedded-resource")),
         default=schema["default"] if schema.get("default") is not None else MISSING,
         list_type=schema.get("x-kubernetes-list-type") or "",
         list_keys=tuple(schema.get("x-kubernetes-list-map-keys") or ()),
