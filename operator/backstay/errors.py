@@ -12,13 +12,21 @@ BackstayError
     ├── AlreadyExists      409 on create: success if it is ours
     ├── Forbidden          403: no rights, quota, or a terminating namespace
     ├── Invalid            400, 413, 422: repeating does not help
+    │   └── Denied         an admission webhook or policy refuses the object, whatever the status
     ├── Gone               410: the watch is too old, list again
     ├── TooManyRequests    429: wait as told
     └── Unavailable        5xx, timeouts, broken connections: whether the write happened is unknown
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+_MISSING_RIGHT: Final = re.compile(r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"')
+"""How the API server words a refusal for lack of rights (k8s.io/apiserver, endpoints/handlers/responsewriters)."""
+_OWNERS_FINALIZERS: Final = "cannot set blockOwnerDeletion"
+"""How its plugin OwnerReferencesPermissionEnforcement does."""
 
 
 class BackstayError(Exception):
@@ -106,13 +114,17 @@ class Forbidden(ApiError):
     def is_terminating_namespace(self) -> bool:
         return "NamespaceTerminating" in self.causes
 
-    @property
-    def is_quota(self) -> bool:
-        return "exceeded quota" in self.message
+    def __str__(self) -> str:
+        right = missing_right(self.message)
+        return f"{super().__str__()}; {grant(right)}" if right else super().__str__()
 
 
 class Invalid(ApiError):
     """400, 413, 422: the object itself is refused; repeating it does not help."""
+
+
+class Denied(Invalid):
+    """An admission webhook or a ValidatingAdmissionPolicy refuses the object, in its own words: repeating it does not help."""
 
 
 class Gone(ApiError):
@@ -125,3 +137,24 @@ class TooManyRequests(ApiError):
 
 class Unavailable(ApiError):
     """5xx, a timeout or a broken connection: whether a write happened is unknown until it is read."""
+
+    @property
+    def is_failed_webhook(self) -> bool:
+        """Whether an admission webhook that must agree could not be asked: then the write did not happen."""
+        return "failed calling webhook" in self.message
+
+
+def missing_right(words: str) -> str:
+    """Return the right for lack of which the API server refused, as `create jobs.batch`; empty where its words speak of no right."""
+    if _OWNERS_FINALIZERS in words:
+        return "update workflowruns.backstay.dev/finalizers"
+    found = _MISSING_RIGHT.search(words)
+    if found is None:
+        return ""
+    resource, _, subresource = found["resource"].partition("/")
+    return f"{found['verb']} {resource}{found['group'] and '.'}{found['group']}{subresource and '/'}{subresource}"
+
+
+def grant(right: str) -> str:
+    """Return what to do about a right that an account lacks."""
+    return f"grant this account the right to {right}; what the operator needs is in docs/rbac.md, and granted by the chart (rbac.create)"

@@ -31,6 +31,10 @@ ANNOTATION_PATH: Final = f"{GROUP}/path"
 """The path of the step that a Job works for, as in `pack[3]/box`."""
 ANNOTATION_ATTEMPT: Final = f"{GROUP}/attempt"
 ANNOTATION_RUN_NAME: Final = f"{GROUP}/run-name"
+ANNOTATION_UNOWNED: Final = f"{GROUP}/leaves-with-run"
+"""`"true"` on a Job that was made while its run was being deleted: nothing owns it, and the operator deletes it before the run goes."""
+ANNOTATION_STARTED_BY: Final = f"{GROUP}/started-by"
+"""On a run, the user who started it, as the API server knows them: entered or checked by the chart's admission policies, then never changed."""
 ANNOTATION_RELEASE: Final = f"{GROUP}/release-finalizer"
 """`"true"` on a run lets its finalizer go without further compensation; the journal records it."""
 
@@ -54,12 +58,13 @@ def digest(*parts: object, length: int = 16) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def job_name(run_name: str, run_uid: str, path: str, attempt: int) -> str:
+def job_name(run_name: str, run_uid: str, path: str, attempt: int, disruptions: int = 0) -> str:
     """Name the one Job of an attempt: readable at the front, unique by hash at the end, at most 63 characters.
 
     The hash covers run UID, path (with iterations) and attempt, so creating an attempt's Job twice is the same Job (DESIGN, promise 1).
+    Where a disruption ended an attempt's Job, the attempt goes on as another: `disruptions` counts them.
     """
-    unique = digest(run_uid, path, attempt)
+    unique = digest(run_uid, path, attempt, disruptions) if disruptions else digest(run_uid, path, attempt)
     readable = re.sub(r"[^a-z0-9]+", "-", f"{run_name}-{path}".lower()).strip("-")
     room = _DNS_LABEL_MAX - len(unique) - 1
     return f"{readable[:room].strip('-') or 'run'}-{unique}"

@@ -1,4 +1,8 @@
-"""The tables that the embedded server's admission is built to (tests/unit/local/*_cases.py), held against Kubernetes itself."""
+"""The tables that the embedded server's admission is built to (tests/unit/local/*_cases.py), held against Kubernetes itself.
+
+The embedded server is built to the newest release, word for word. The oldest that is supported refuses the same at the same fields, in words of
+its own time: there the fields are held.
+"""
 
 import copy
 from collections.abc import Iterator
@@ -6,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.build import release
 from tests.cluster.control_plane import ControlPlane
 from tests.support.api import Api, Refused
 from tests.support.waiting import wait_for
@@ -15,6 +20,9 @@ from tests.unit.local.crd_cases import CRDS, CrdCase
 pytestmark = pytest.mark.e2e
 
 _NAMESPACE = "admission-cases"
+_SAYS_IT_IN_THESE_WORDS = release() == "newest"
+_NOT_YET_REFUSED = {"beyond 32 bits"}
+"""Cases that the oldest release accepts: it does not hold a number against its format. No schema of ours leans on one."""
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
@@ -66,15 +74,26 @@ def test_kubernetes_says_what_the_table_says(api: Api, case: Case, request: pyte
     else:
         api.call("POST", where, body)
         said = _answer(api, "PATCH", f"{where}/{name}", case.change, "application/merge-patch+json")
-    assert len(said) == len(case.causes), said
-    assert all(real.startswith(table) for real, table in zip(said, sorted(case.causes), strict=True)), said
+    _holds(said, case)
 
 
 @pytest.mark.parametrize("case", CRDS, ids=lambda case: case.name)
 def test_kubernetes_says_of_definitions_what_the_table_says(api: Api, case: CrdCase) -> None:
     said = _answer(api, "POST", f"{_DEFINITIONS}?dryRun=All", case.crd)
-    assert len(said) == len(case.causes), said
-    assert all(real.startswith(table) for real, table in zip(said, sorted(case.causes), strict=True)), said
+    _holds(said, case)
+
+
+def _holds(said: list[str], case: Case | CrdCase) -> None:
+    if _SAYS_IT_IN_THESE_WORDS:
+        assert len(said) == len(case.causes), said
+        assert all(real.startswith(table) for real, table in zip(said, sorted(case.causes), strict=True)), said
+    else:
+        expected = () if case.name in _NOT_YET_REFUSED else case.causes
+        assert {_field(cause) for cause in said} == {_field(cause) for cause in expected}, said
+
+
+def _field(cause: str) -> str:
+    return cause.partition(": ")[0]
 
 
 @pytest.mark.parametrize("case", [case for case in DECODING if not case.repeats], ids=lambda case: case.name)

@@ -208,19 +208,23 @@ def test_a_job_that_somebody_deletes_fails_its_attempt_and_the_next_one_follows(
     assert told == [f"JobDeleted: Job {name} was there and is no more; somebody deleted it before its result was known"]
 
 
-def test_a_pod_that_somebody_deletes_is_made_up_for(place: Place) -> None:
+def test_a_pod_that_somebody_deletes_is_made_up_for_without_using_up_an_attempt(place: Place) -> None:
     place.apply(run_of("bad", step(job=shell("sleep 600"), retry={"maxAttempts": 1})))
-    place.reached("bad", "a")
 
-    def running() -> str:
+    def running(but: str = "") -> str:
         pods = place.cluster.api.list("pods", place.name)
-        return next((pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == "Running"), "")
+        names = (pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == "Running")
+        return next((name for name in names if name != but), "")
 
     pod = wait_for(running, what="no pod runs")
     place.kubectl("delete", "pod", pod, "--grace-period=1")
-    error = place.ended("bad")["status"]["error"]
-    assert error["type"] in ("Evicted", "ExitCode"), error
-    assert error["detail"]
+    run = place.until("bad", lambda run: step_of(run, "a").get("disruptions"))
+    told = [entry["reason"] for entry in run["status"]["journal"]["entries"] if entry["kind"] == "StepDisrupted"]
+    assert told == [f"PodDeleted: pod {pod} was deleted before it had ended (1 disruption, at most 20)"]
+    assert wait_for(lambda: running(but=pod), what="no other pod runs")
+    assert step_of(place.run("bad"), "a")["attempt"] == 1
+    place.kubectl("patch", "wfrun", "bad", "--type=merge", "-p", '{"spec": {"cancel": {}}}')
+    place.ended("bad")
 
 
 # -------------------------------------------------------------------------------------------------------- odd, and yet right

@@ -133,13 +133,14 @@ REFUSED: Final[dict[str, Refusal]] = {
         'spec.steps[0].job.resources.requests.cpu: Invalid value: "lots"',
         "should match",
     ),
-    "two steps of one name": _refused(workflow_of(steps(ONE, ONE)), 'spec.steps[1]: Duplicate value: {"name":"a"}'),
+    "two steps of one name": _refused(workflow_of(steps(ONE, ONE)), "spec.steps[1]: Duplicate value: ", '{"name":"a"}'),
     "two branches of one name": _refused(
         workflow_of(steps(step(parallel={"branches": [{"name": "left", "steps": [ONE]}, {"name": "left", "steps": [ONE]}]}))),
-        'spec.steps[0].parallel.branches[1]: Duplicate value: {"name":"left"}',
+        "spec.steps[0].parallel.branches[1]: Duplicate value: ",
+        '{"name":"left"}',
     ),
     "two parameters of one name": _refused(
-        workflow_of(steps(ONE, parameters=[TEXT, TEXT])), 'spec.parameters[1]: Duplicate value: {"name":"orderId"}'
+        workflow_of(steps(ONE, parameters=[TEXT, TEXT])), "spec.parameters[1]: Duplicate value: ", '{"name":"orderId"}'
     ),
     "a join in strange words": _refused(
         workflow_of(steps(step(parallel={"join": "most", "branches": [{"name": "left", "steps": [ONE]}]}))),
@@ -148,7 +149,8 @@ REFUSED: Final[dict[str, Refusal]] = {
     ),
     "a join that can never be met": _refused(
         workflow_of(steps(step(parallel={"join": 3, "branches": [{"name": "left", "steps": [ONE]}, {"name": "right", "steps": [ONE]}]}))),
-        "spec.steps[0].parallel: Invalid value: join can never be met; write a number from 1 to the number of branches",
+        "spec.steps[0].parallel: Invalid value: ",
+        "join can never be met; write a number from 1 to the number of branches",
     ),
     "a parameter of a megabyte, applied": _refused(
         run_with({"workflow": {"name": "order"}, "parameters": {"data": "x" * 1_000_000}}), "Too long: may not be more than 262144 bytes"

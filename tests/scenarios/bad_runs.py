@@ -209,9 +209,9 @@ FAILS: Final[dict[str, Failure]] = {
         "InvalidRun", run_of("bad", ONE, timeout="365000d"), "spec.timeout", '"365000d" is longer than ten years', at=""
     ),
     "a service account that is not there": _fails(
-        "Unschedulable",
-        run_of("bad", step(job=shell(serviceAccountName="nobody", startTimeout="11s"))),
-        "kubectl describe job",
+        "InvalidJob",
+        run_of("bad", step(job=shell(serviceAccountName="nobody", startTimeout="6s"))),
+        'serviceaccount "nobody" not found',
         "see its startTimeout",
     ),
     "a job with too much data": _fails(

@@ -116,6 +116,24 @@ def _delete(api: FakeApi) -> None:
         api.remove("workflowruns", run)
 
 
+async def test_a_run_lets_go_of_a_namespace_that_is_being_deleted_whenever_the_operator_dies() -> None:
+    """Its first Job is done when the namespace begins to go; from then on no Job can be made."""
+    for at in range(3, 10):
+        for fault in ("hang", "hang-after", "unavailable", "conflict"):
+            api = FakeApi(lambda job: (0, "") if job["spec"]["template"]["spec"]["containers"][0]["image"] == "ok" else None)
+            api.fault = lambda number, verb, plural, at=at, fault=fault: fault if number == at else None  # type: ignore[misc]
+            api.apply_run({"workflow": {"inline": SAGA}})
+            async with operating(api):
+                await eventually(lambda api=api: api.hung.is_set() or _waits_for_ship(api))
+                api.terminating.add("shop")
+                _delete(api)
+                await eventually(lambda api=api: ended(api) or api.hung.is_set())
+            async with operating(api):
+                await eventually(lambda api=api: api.run() is None)
+            assert [name for name in api.created if "compensate" in name] == [], f"{fault} at write {at}"
+            assert api.all("jobs") == [], "Jobs have outlived the run"
+
+
 async def test_two_operators_at_once_do_no_harm() -> None:
     api = FakeApi(outcome)
     api.apply_run({"workflow": {"inline": SAGA}})

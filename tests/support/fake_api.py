@@ -26,7 +26,7 @@ SELECTED = ("Succeeded", "Failed", "Cancelled")
 
 class FakeApi:
     """One API server. `fault(number, verb, plural)` is asked at every write: None, or `conflict`, `unavailable`, `lost` (done, answer lost),
-    `hang` (never done, never answered), `hang-after` (done, never answered)."""
+    `hang` (never done, never answered), `hang-after` (done, never answered), or how admission refuses: `quota`, `webhook is down`, `denied`."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.objects: dict[tuple[str, str, str], Object] = {}
@@ -38,8 +38,11 @@ class FakeApi:
         self.hung = asyncio.Event()
         self.silent: set[str] = set()
         """Kinds whose lists are never answered."""
+        self.terminating: set[str] = set()
+        """Namespaces that are being deleted: they take no new Jobs."""
         self._watchers: list[tuple[str, asyncio.Queue[tuple[str, Object]]]] = []
         self.calls: Any = None
+        self.clock_skew_seconds: float | None = None
 
     # ------------------------------------------------------------------------------------------------------- the client
 
@@ -78,7 +81,15 @@ class FakeApi:
         finally:
             self._watchers.remove(entry)
 
-    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any], **_: Any) -> Object:
+    async def create(
+        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, dry_run: bool = False, **_: Any
+    ) -> Object:
+        if resource is JOBS and (namespace or "") in self.terminating:
+            raise errors.Forbidden(403, "Forbidden", "it is being terminated", causes=["NamespaceTerminating"])
+        if dry_run:
+            await asyncio.sleep(0)
+            return copy.deepcopy(dict(body))
+
         def do() -> Object:
             made = copy.deepcopy(dict(body))
             meta = made["metadata"]
@@ -144,6 +155,12 @@ class FakeApi:
                 raise errors.Unavailable(503, "ServiceUnavailable", "not now")
             case "busy":
                 raise errors.TooManyRequests(429, "TooManyRequests", "slower", retry_after_seconds=0.01)
+            case "quota":
+                raise errors.Forbidden(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: small, used: 5')
+            case "webhook is down":
+                raise errors.Unavailable(500, "InternalError", 'Internal error occurred: failed calling webhook "x": connection refused')
+            case "denied":
+                raise errors.Denied(403, "Forbidden", 'admission webhook "x" denied the request: not on Sundays')
             case "hang":
                 await self._hang()
         found = copy.deepcopy(do())

@@ -52,10 +52,19 @@ class OperatorProcess:
             end_child(self._process)
             self._process = None
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal: SIGSTOP freezes it, as a machine that is put to sleep does, and SIGCONT wakes it."""
+        assert self._process is not None, "it does not run"
+        self._process.send_signal(number)
+
     def stop(self) -> int:
         """Ask it to end, as Kubernetes does; return its exit code."""
+        self.send(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait until it ends; return its exit code."""
         assert self._process is not None, "it does not run"
-        self._process.send_signal(signal.SIGTERM)
         try:
             return self._process.wait(_STOP_LIMIT_SECONDS)
         finally:

@@ -35,7 +35,14 @@ def audit_arguments(folder: Path) -> list[str]:
 @contextmanager
 def real_cluster(folder: Path) -> Iterator[Cluster]:
     """Start a control plane and its node in `folder`, install Backstay, and end everything afterwards."""
-    with ControlPlane.start(folder, api_arguments=audit_arguments(folder)) as control_plane, node(control_plane.kubeconfig, folder):
+    with ControlPlane.start(folder, api_arguments=audit_arguments(folder)) as control_plane, cluster_on(control_plane, folder) as cluster:
+        yield cluster
+
+
+@contextmanager
+def cluster_on(control_plane: ControlPlane, folder: Path) -> Iterator[Cluster]:
+    """Give a control plane, which writes its audit log to `folder`, a node and Backstay; end these two afterwards."""
+    with node(control_plane.kubeconfig, folder):
         cluster = Cluster("real", control_plane.kubeconfig, folder, folder / "audit.log")
         try:
             cluster.install()
@@ -46,10 +53,10 @@ def real_cluster(folder: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def node(kubeconfig: Path, folder: Path) -> Iterator[None]:
-    """Attach a node that runs pods as processes of this machine, and end it with all of them."""
+def node(kubeconfig: Path, folder: Path, images: Path = IMAGES) -> Iterator[None]:
+    """Attach a node that runs pods as processes of this machine, and end it with all of them. `images` says what stands for which image."""
     log = folder / "node.log"
-    options = ["--kubeconfig", kubeconfig, "--name", "local", "--data", folder / "node", "--image-map", IMAGES]
+    options = ["--kubeconfig", kubeconfig, "--name", "local", "--data", folder / "node", "--image-map", images]
     process = spawn_bound(
         [sys.executable, "-m", "backstay.local.node", *map(str, options), "--missing-images", MISSING_IMAGES, "--cpu", "64"], log
     )

@@ -56,8 +56,14 @@ class World:
         self.jobs: dict[str, JobFact] = {}
         self.made: list[CreateJob] = []
         self.refused: dict[str, Refusal] = {}
+        self.held: dict[str, Fault] = {}
+        """By the name of a Job: what keeps it from being made for now."""
+        self.holds_back: Fault | None = None
+        """While it is there, no Job can be made."""
         self.vanished: set[str] = set()
         self.finalizer = False
+        self.terminating = False
+        """Whether the run's namespace is being deleted."""
         self.writes = 0
         self.wake_at: datetime | None = None
         self.stops_at_once = True
@@ -67,7 +73,9 @@ class World:
 
     @property
     def observations(self) -> Observations:
-        return Observations(self.wish, dict(self.jobs), dict(self.refused), frozenset(self.vanished), self.finalizer)
+        return Observations(
+            self.wish, dict(self.jobs), dict(self.refused), frozenset(self.vanished), self.finalizer, self.terminating, held=dict(self.held)
+        )
 
     def look(self) -> "World":
         """Observe, decide, persist, act; as often as what was done changes what is seen."""
@@ -91,7 +99,11 @@ class World:
         changed = False
         for effect in effects_of(self.program, self.state, self.observations):
             match effect:
+                case CreateJob() if self.holds_back is not None:
+                    changed = changed or self.held.get(effect.name) != self.holds_back
+                    self.held[effect.name] = self.holds_back
                 case CreateJob():
+                    self.held.pop(effect.name, None)
                     assert effect.name not in {made.name for made in self.made}, f"{effect.name} is made twice"
                     self.made.append(effect)
                     self.jobs[effect.name] = JobFact(effect.name, f"job-{len(self.made)}", started=True, owned=effect.owned)
@@ -158,6 +170,17 @@ class World:
         name = self.step(path).job or ""
         self.jobs.pop(name, None)
         self.refused[name] = Refusal(type_, detail)
+        return self.look()
+
+    def obstruct(self, fault: Fault | None) -> "World":
+        """From now on no Job can be made, for this reason; None: from now on they can."""
+        self.holds_back = fault
+        return self.look()
+
+    def sees(self, path: str, **changes: Any) -> "World":
+        """Something else is seen of the Job of a step."""
+        name = self.step(path).job or ""
+        self.jobs[name] = replace(self.jobs[name], **changes)
         return self.look()
 
     # ------------------------------------------------------------------------------------------- what a test may read

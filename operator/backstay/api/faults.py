@@ -14,14 +14,17 @@ BUILT_IN: Final[dict[str, str]] = {
     "Timeout": "",
     "ExitCode": TRANSIENT,
     "OOMKilled": TRANSIENT,
+    "StorageExceeded": TRANSIENT,
     "Evicted": TRANSIENT,
     "NodeLost": TRANSIENT,
+    "PodDeleted": TRANSIENT,
     "JobDeleted": TRANSIENT,
     "ImagePull": TRANSIENT,
     "Unschedulable": TRANSIENT,
     "StartTimeout": TRANSIENT,
     "InvalidOutput": PERMANENT,
     "InvalidJob": PERMANENT,
+    "AdmissionDenied": PERMANENT,
     "InvalidParameters": PERMANENT,
     "InvalidRun": PERMANENT,
     "InvalidWorkflow": PERMANENT,
@@ -34,6 +37,9 @@ BUILT_IN: Final[dict[str, str]] = {
     "Ended": PERMANENT,
 }
 """Error type → its class; Timeout has none: whether a repeat helps is for the workflow's author to say."""
+
+DISRUPTIONS: Final = frozenset({"Evicted", "NodeLost", "PodDeleted", "Unschedulable"})
+"""How an attempt ends whose pod was taken away, or turned away by its node: it runs again without using up an attempt."""
 
 
 def class_of(error_type: str) -> str:

@@ -49,7 +49,9 @@ class WorkflowRunSpec(Model):
         default_factory=dict, description="Values for the workflow's parameters. They cannot change after creation."
     )
     service_account_name: str | None = Field(
-        default=None, max_length=253, description="Service account of the run's pods (default: the namespace's default)."
+        default=None,
+        max_length=253,
+        description="Service account of the run's pods (default: the namespace's default). It cannot change after creation.",
     )
     timeout: Duration | None = Field(default=None, description="How long the run may take, instead of the workflow's own timeout.")
     ttl: TimeToLive | None = Field(default=None, description="How long the finished run is kept.")
@@ -82,6 +84,14 @@ class StepStatus(Model):
     handler: int | None = Field(default=None, description="Which catch handled its error, from 0.")
     then: str | None = Field(default=None, description="While it is being stopped: the phase that follows.")
     message: str | None = Field(default=None, description="What it waits for, in words.")
+    disruptions: int = Field(default=0, description="How often the infrastructure has disrupted the latest attempt, which used up none.")
+    lost_pod: str | None = Field(default=None, description="UID of the newest pod that was lost to a disruption.")
+    held_since: datetime | None = Field(
+        default=None, description="Since when it waits for something that passes by itself, such as a quota: its startTimeout does not run."
+    )
+    starting_since: datetime | None = Field(
+        default=None, description="From when its startTimeout counts, where that is not the beginning of the attempt."
+    )
 
 
 class JournalEntry(Model):

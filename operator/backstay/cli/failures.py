@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from backstay.errors import ApiError, BackstayError, Forbidden, Invalid, InvalidDefinition, NotFound, Unavailable
+from backstay.errors import ApiError, BackstayError, Invalid, InvalidDefinition, NotFound, Unavailable, missing_right
 from backstay.names import GROUP
 
 INSTALL = "kubectl apply --server-side -f crds/"
@@ -57,7 +57,7 @@ def explain(error: BackstayError) -> tuple[str, Exit]:
 def _api_words(error: ApiError) -> str:
     if isinstance(error, NotFound) and "could not find the requested resource" in error.message:
         return f"this cluster does not know the kinds of {GROUP}; install them: {INSTALL}"
-    if isinstance(error, Forbidden) and not (error.is_quota or error.is_terminating_namespace):
+    if missing_right(error.message):
         return f"{error.message}; ask whoever runs the cluster for the role view, or edit, in this namespace"
     if isinstance(error, Unavailable):
         return f"the API server does not answer ({error.message}); is the cluster running? `kubectl cluster-info` asks the same one"

@@ -15,6 +15,7 @@ from backstay.cli.commands.lint import lint
 from backstay.cli.commands.logs import logs
 from backstay.cli.commands.operator import operator
 from backstay.cli.commands.run import run
+from backstay.cli.commands.selftest import selftest
 from backstay.cli.commands.tree import tree
 from backstay.cli.commands.version import version
 from backstay.cli.commands.why import why
@@ -59,7 +60,7 @@ def backstay(
     remember(ctx, Place(namespace, context, kubeconfig, debug))
 
 
-_OF_A_CLUSTER: tuple[Callable[..., Any], ...] = (run, tree, why, logs, history, suspend, resume, cancel, graph)
+_OF_A_CLUSTER: tuple[Callable[..., Any], ...] = (run, tree, why, logs, history, suspend, resume, cancel, graph, selftest)
 _OF_THIS_MACHINE: tuple[Callable[..., Any], ...] = (lint, dev, version)
 
 for _function in _OF_A_CLUSTER:

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from backstay.cli.failures import INSTALL, CommandFailed, Exit
-from backstay.errors import ApiError, NotFound
+from backstay.errors import ApiError, NotFound, TooManyRequests, Unavailable
+from backstay.kube.backoff import Backoff
 from backstay.kube.resources import Resource
 from backstay.names import API_VERSION, GROUP, RUNS, WORKFLOWS
 
@@ -21,20 +23,41 @@ OLDEST: Final = (1, 32)
 """Selectable fields of custom resources are stable since this version of Kubernetes."""
 _PATIENCE_SECONDS: Final = 5.0
 """Custom resources that were just applied take a moment until they are served."""
+POD_PATIENCE_SECONDS: Final = 100.0
+"""How long it waits in a pod for an API server that does not serve, less than the chart's startup probe gives it. A pod that ends again and
+again is kept waiting by Kubernetes for up to five minutes, when the server is long there. A person at a terminal is told at once."""
 _REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
 _READ: Final = ("list", "watch")
 
 NEEDED: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
-    (GROUP, WORKFLOWS, "", ("get", *_READ, "patch")),
+    (GROUP, WORKFLOWS, "", _READ),
     (GROUP, WORKFLOWS, "status", ("patch",)),
     (GROUP, RUNS, "", ("get", *_READ, "patch", "delete")),
     (GROUP, RUNS, "status", ("patch",)),
     ("batch", "jobs", "", ("get", *_READ, "create", "delete")),
-    ("", "pods", "", ("get", *_READ)),
+    ("", "pods", "", _READ),
     ("apps", "controllerrevisions", "", ("get", "list", "create", "delete")),
-    ("events.k8s.io", "events", "", ("create", "patch")),
+    ("events.k8s.io", "events", "", ("list", "create", "patch")),
 )
 """Group, resource, subresource, verbs: what the operator cannot do without. The chart grants them."""
+WANTED: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = ((GROUP, RUNS, "finalizers", ("update",)),)
+"""What only some clusters ask for: those with the admission plugin OwnerReferencesPermissionEnforcement, as of whoever makes the Jobs of a run."""
+
+
+async def when_it_serves(check: Callable[[], Awaitable[None]], patience_seconds: float) -> None:
+    """Do a check; while the API server does not serve, do it again, for as long as the patience lasts."""
+    deadline = time.monotonic() + patience_seconds
+    backoff = Backoff(first=1.0, most=5.0)
+    while True:
+        try:
+            await check()
+            return
+        except (Unavailable, TooManyRequests) as error:
+            pause = max(backoff.next(), error.retry_after_seconds or 0)
+            if time.monotonic() + pause > deadline:
+                raise
+            log.warning("the API server does not serve yet, trying again in %.0f s: %s", pause, error)
+        await asyncio.sleep(pause)
 
 
 async def check(client: "Client", namespaces: Sequence[str]) -> None:
@@ -81,18 +104,25 @@ async def _missing_kinds(client: "Client") -> list[str]:
 
 
 async def _check_rights(client: "Client", namespaces: Sequence[str | None]) -> None:
+    if words := await _refused(client, namespaces, NEEDED):
+        mend = "grant them as the chart does (charts/backstay, rbac.create), or name the namespaces you may look after with -n"
+        raise CommandFailed(f"the rights do not suffice, missing are: {words}", mend, Exit.CLUSTER)
+    if words := await _refused(client, namespaces, WANTED):
+        log.warning(
+            "without the right to %s, a cluster that enforces owner references refuses the Jobs of runs; the chart grants it", words
+        )
+
+
+async def _refused(client: "Client", namespaces: Sequence[str | None], wanted: Sequence[tuple[str, str, str, tuple[str, ...]]]) -> str:
+    """Return the rights that are missing as people read them; empty where none is."""
     asked = [
         (namespace, group, resource, subresource, verb)
         for namespace in namespaces
-        for group, resource, subresource, verbs in NEEDED
+        for group, resource, subresource, verbs in wanted
         for verb in verbs
     ]
     answers = await asyncio.gather(*(_may(client, *item) for item in asked))
-    refused = [item for item, may in zip(asked, answers, strict=True) if not may]
-    if refused:
-        words = "; ".join(_rights(refused))
-        mend = "grant them as the chart does (charts/backstay, rbac.create), or name the namespaces you may look after with -n"
-        raise CommandFailed(f"the rights do not suffice, missing are: {words}", mend, Exit.CLUSTER)
+    return "; ".join(_rights([item for item, may in zip(asked, answers, strict=True) if not may]))
 
 
 async def _may(client: "Client", namespace: str | None, group: str, resource: str, subresource: str, verb: str) -> bool:

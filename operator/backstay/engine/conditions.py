@@ -5,7 +5,7 @@ Complete      True at any end, so that `kubectl wait --for=condition=Complete` a
 Suspended     while spec.suspend holds it
 Compensated   True when all that was to be undone is undone, False while it is not
 Stalled       a person is needed; with Reconciling as kstatus wants them
-Reconciling   while there is something left to do
+Reconciling   while there is something left to do; its message says what a step waits for that cannot start
 """
 
 import re
@@ -20,6 +20,7 @@ from backstay.engine.paths import ROOT
 from backstay.engine.program import Program
 
 MESSAGE_LIMIT = 2048
+MOST_WAITING = 3
 
 
 def conditions(
@@ -71,7 +72,8 @@ def _judge(program: Program, state: State) -> Iterator[tuple[str, str, str, str]
     yield from _compensated(program, state)
     if stuck is not None:
         yield "Stalled", "True", "CompensationFailed", stall_words(stuck)
-    yield "Reconciling", "False" if run.is_finished or stuck else "True", phase, ""
+    waits = "" if run.is_finished else waiting_words(state)
+    yield "Reconciling", "False" if run.is_finished or stuck else "True", "Waiting" if waits else phase, waits
 
 
 def _compensated(program: Program, state: State) -> Iterator[tuple[str, str, str, str]]:
@@ -106,6 +108,17 @@ def stall_words(record: StepRecord) -> str:
     )
 
 
+def waiting_words(state: State) -> str:
+    """Return what the steps whose work cannot start wait for; empty where none does."""
+    held = [
+        f"{record.path}: {record.message}"
+        for record in state.steps.values()
+        if record.message and record.job is not None and not record.has_ended
+    ]
+    more = f" (and {len(held) - MOST_WAITING} more steps wait)" if len(held) > MOST_WAITING else ""
+    return "; ".join(held[:MOST_WAITING]) + more
+
+
 def shown_status(program: Program, state: State) -> str:
     """Return what the STATUS column shows: one word for eyes."""
     run = state.run
@@ -113,6 +126,8 @@ def shown_status(program: Program, state: State) -> str:
         return "Stalled"
     if run.suspended_at is not None:
         return "Suspended"
+    if run.phase is Phase.RUNNING and waiting_words(state):
+        return "Waiting"
     return str(run.phase or "Pending")
 
 

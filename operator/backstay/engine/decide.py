@@ -10,6 +10,7 @@ Running       an `end` step         Stopping (its result)
 Stopping      nothing runs          Compensating where there is something to undo, else the result
 Compensating  all undone            the result
 Compensating  deadline, release     the result; what is not undone is recorded
+Compensating  namespace goes        the result; what is not undone is recorded
 """
 
 from datetime import datetime, timedelta
@@ -57,6 +58,11 @@ def decide(
     return turn.decision()
 
 
+def is_terminating(observations: Observations) -> bool:
+    """Tell whether the run's namespace is being deleted, as was asked for or as the refusal of a Job says."""
+    return observations.terminating or any(refusal.type == NAMESPACE_TERMINATING for refusal in observations.refused.values())
+
+
 def refuse(identity: Identity, state: State, fault: Fault, now: datetime, observations: Observations) -> Decision:
     """End a run that cannot even begin, because its workflow is missing or cannot be run."""
     if state.run.phase is not None:
@@ -100,6 +106,7 @@ def _start(turn: Turn, revision: tuple[str, int]) -> None:
     timeout = turn.program.spec.timeout if turn.identity.timeout_seconds is None else timedelta(seconds=turn.identity.timeout_seconds)
     turn.change_run(
         "RunStarted",
+        actor=turn.identity.started_by or "operator",
         phase=Phase.RUNNING,
         started_at=turn.now,
         deadline_at=None if timeout is None else turn.now + timeout,
@@ -115,6 +122,9 @@ def _hear_wishes(turn: Turn) -> None:
     wish, run = turn.observations.wish, turn.run
     if wish.release and (wish.delete or run.phase in (Phase.STOPPING, Phase.COMPENSATING)):
         _let_go(turn, "released by annotation", actor="user")
+        return
+    if turn.program is NOTHING and turn.observations.terminating:
+        _let_go(turn, "the namespace is being deleted, and the workflow's revision with it: what was left to undo is not known")
         return
     if run.phase in (None, Phase.RUNNING) and (wish.cancel or wish.delete):
         _cancel(turn)
@@ -236,7 +246,7 @@ def _advance_compensating(turn: Turn) -> None:
     if turn.is_due(turn.run.deadline_at):
         _let_go(turn, "the compensation timeout is over")
         return
-    if any(refusal.type == NAMESPACE_TERMINATING for refusal in turn.observations.refused.values()):
+    if is_terminating(turn.observations):
         _let_go(turn, "the namespace is being deleted and refuses new Jobs")
         return
     if advance_undoing(turn):

@@ -18,7 +18,9 @@ from backstay.engine.policies.retry import delay_before
 from backstay.engine.turn import Turn
 from backstay.errors import EvaluationError
 
-_LET_GO: dict[str, Any] = {"inputs": None, "due_at": None, "then": None, "message": None}
+_LET_GO: dict[str, Any] = dict.fromkeys(
+    ("inputs", "due_at", "then", "message", "held_since", "starting_since", "lost_pod"),
+)
 """What a step no longer needs to remember once an attempt is over."""
 
 
@@ -163,11 +165,16 @@ def _time_out(turn: Turn, node: Node, record: StepRecord) -> None:
     fault = Fault(
         "Timeout",
         "The step took too long",
-        f"it has not ended within {format_duration(took)}; see its timeout",
+        f"it has not ended within {format_duration(took)}{waited(record)}; see its timeout",
         record.path,
         record.attempt,
     )
     begin_stopping(turn, node, record, Phase.FAILED, fault)
+
+
+def waited(record: StepRecord) -> str:
+    """Return what a step that took too long was waiting for, if that is known: then its work is not to blame."""
+    return f" ({record.message})" if record.message and record.job is not None else ""
 
 
 # -------------------------------------------------------------------------------------------------------------- beginning

@@ -46,6 +46,11 @@ class Fault:
     attempt: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Hold(Fault):
+    """What stands in the way of an attempt, is no fault of its own and passes by itself: a quota, say. Its startTimeout does not run."""
+
+
 # ---------------------------------------------------------------------------------------------- what the engine is told
 
 
@@ -63,7 +68,8 @@ class JobFact:
 
     `output` is the container's termination message (at most 4,096 bytes), present once it has ended. `fault` says why a failed
     Job failed, as far as Kubernetes knows. `started` tells whether a container has begun to run; while it has not, `stuck`
-    holds what stands in the way (type ImagePull, Unschedulable or InvalidJob, with the detail that a user needs).
+    holds what stands in the way (type ImagePull, Unschedulable, AdmissionDenied or InvalidJob, with the detail that a user needs, or a
+    Hold). `lost` says why the newest Pod that a disruption took away was taken, and `lost_pod` is its UID.
     """
 
     name: str
@@ -73,9 +79,13 @@ class JobFact:
     output: str | None = None
     fault: Fault | None = None
     stuck: Fault | None = None
+    lost: Fault | None = None
+    lost_pod: str = ""
+    unexplained: bool = False
+    """Whether it has no Pod, and nobody has been asked yet why: too early to give it up."""
     deleting: bool = False
     owned: bool = True
-    """Whether the run owns it, so that the garbage collector takes it away with the run."""
+    """Whether the run owns it, so that the garbage collector takes it away with the run, or leaves it where the run was deleted so (orphan)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,10 @@ class Observations:
     vanished: frozenset[str] = frozenset()
     """Names of Jobs that were seen, and are there no longer."""
     has_finalizer: bool = False
+    terminating: bool = False
+    """Whether the run's namespace is being deleted: no Job can be created in it any more."""
+    held: Mapping[str, Fault] = field(default_factory=dict)
+    """Jobs that could not be created yet and are tried again: what stands in the way, mostly a Hold, by name."""
 
 
 # ------------------------------------------------------------------------------------------------- what the engine knows
@@ -126,6 +140,8 @@ class Identity:
     parameters: Mapping[str, Json] = field(default_factory=dict)
     """As the user gave them; defaults are the program's."""
     timeout_seconds: float | None = None
+    started_by: str = ""
+    """Who started it, as the API server knows them; empty where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +167,17 @@ class StepRecord:
     handler: int | None = None
     """Which catch is, or was, handling its error."""
     then: Phase | None = None
-    """What a step that is being stopped becomes: Failed (then retries and handlers are looked at), Cancelled or Succeeded."""
+    """What a step that is being stopped becomes: Failed (then retries and handlers are looked at), Cancelled or Succeeded. Of one that is
+    Retrying: Running where the same attempt runs again."""
     message: str | None = None
+    disruptions: int = 0
+    """How often the infrastructure has disrupted the latest attempt."""
+    lost_pod: str | None = None
+    """UID of the newest pod that was lost to a disruption: each counts once."""
+    held_since: datetime | None = None
+    """Since when it waits for something that passes by itself, such as a quota."""
+    starting_since: datetime | None = None
+    """From when its startTimeout counts, where that is not the beginning of the attempt."""
 
     @property
     def is_done(self) -> bool:

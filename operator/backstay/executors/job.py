@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from backstay import errors, names
-from backstay.engine.model import CreateJob, DeleteJob
-from backstay.executors.job_fact import NO_POD_AFTER, fact, facts, needs_look
+from backstay.engine.model import CreateJob, DeleteJob, Fault
+from backstay.executors import refusals
+from backstay.executors.job_fact import NO_POD_AFTER, fact, facts, is_podless, needs_look, unexplained
 from backstay.executors.job_seen import SeenJob, SeenPod, controller_uid, seen_job, seen_pod, trim_job, trim_pod
 from backstay.kube import manifests
 from backstay.kube.client import Client, Object
 from backstay.kube.manifests import RunRef
-from backstay.kube.resources import JOBS, PODS
+from backstay.kube.resources import EVENTS, JOBS, PODS
 
 __all__ = [
     "NO_POD_AFTER",
@@ -23,12 +24,15 @@ __all__ = [
     "belongs",
     "fact",
     "facts",
+    "is_podless",
     "look",
     "needs_look",
     "start",
     "stop",
     "trim_job",
     "trim_pod",
+    "unexplained",
+    "why_no_pod",
 ]
 
 SELECTOR: Final = names.LABEL_RUN
@@ -41,8 +45,9 @@ _LABEL_JOB: Final = "batch.kubernetes.io/job-name"
 async def start(client: Client, run: RunRef, effect: CreateJob) -> SeenJob:
     """Create the Job of an attempt, or find the one that was created before.
 
-    Raises Invalid and Forbidden where the Job is refused for good, also where an object of somebody else has its name; Conflict where it
-    has just been deleted; Unavailable where nobody can tell yet whether it was created: calling again is safe.
+    Raises Invalid where the Job is refused for good (Denied by whom else has a say), also where an object of somebody else has its name;
+    Forbidden where it is refused, for now or for good: `refusals` tells; Conflict where it has just been deleted; Unavailable where a
+    webhook is down, or where nobody can tell yet whether it was created: calling again is safe.
     """
     try:
         manifest = manifests.job(run, effect)
@@ -55,6 +60,8 @@ async def start(client: Client, run: RunRef, effect: CreateJob) -> SeenJob:
             client, run, effect, otherwise=errors.Conflict(409, "Conflict", f"{error.message}, and was deleted just now")
         )
     except errors.Unavailable as error:
+        if error.is_failed_webhook:
+            raise
         return await _existing(client, run, effect, otherwise=error)
 
 
@@ -72,6 +79,13 @@ async def look(client: Client, job: SeenJob) -> list[SeenPod]:
     """Ask the API server which pods a Job has: for when the informer may be behind (`needs_look`)."""
     page = await client.list(PODS, job.namespace, label_selector=f"{_LABEL_JOB}={job.name}")
     return [seen_pod(pod) for pod in page.items]
+
+
+async def why_no_pod(client: Client, job: SeenJob, since: str = "") -> Fault | None:
+    """Ask why the Job controller cannot create a pod: only its Events tell. None where they do not, or are older than `since` (RFC 3339)."""
+    page = await client.list(EVENTS, job.namespace, field_selector=f"regarding.uid={job.uid},reason=FailedCreate")
+    told = max(((refusals.time_of(event), str(event.get("note") or "")) for event in page.items), default=("", ""))
+    return refusals.of_pod(told[1]) if told[1] and told[0][:19] >= since[:19] else None
 
 
 def belongs(job: Mapping[str, Any], run_uid: str) -> bool:

@@ -3,6 +3,7 @@
 A Pod is judged here already, when it is seen: why it failed, or what keeps it from starting, in words for people.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,8 @@ class SeenJob:
     resource_version: int = field(compare=False)
     run_uid: str
     owner_uid: str = ""
-    created_at: str = ""
+    unowned: bool = False
+    """Whether it was made without an owner, because its run was being deleted; one that was orphaned had one."""
     state: JobState = JobState.ACTIVE
     reason: str = ""
     message: str = ""
@@ -32,6 +34,8 @@ class SeenJob:
     """Whether its controller says that a pod of it is there, or was."""
     suspended: bool = False
     deleting: bool = False
+    noticed_at: float = field(default_factory=time.monotonic, compare=False)
+    """When this was seen, by this machine's clock: that of the API server may show another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,15 @@ class SeenPod:
     output: str | None = None
     fault: Fault | None = None
     stuck: Fault | None = None
+    lost: Fault | None = None
+    """Why it is being taken away, or was, by a disruption that its Job does not count."""
+    gone: bool = False
+    """Whether the object is there no longer: this is how it was seen last."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether something of it may still run, or begin to."""
+        return not (self.succeeded or self.failed or self.gone)
 
 
 def trim_job(manifest: Object) -> SeenJob | None:
@@ -70,7 +83,7 @@ def seen_job(manifest: Object) -> SeenJob:
         resource_version=int(metadata["resourceVersion"]),
         run_uid=(metadata.get("labels") or {}).get(names.LABEL_RUN, ""),
         owner_uid=controller_uid(metadata),
-        created_at=metadata.get("creationTimestamp", ""),
+        unowned=(metadata.get("annotations") or {}).get(names.ANNOTATION_UNOWNED) == "true",
         state={"Complete": JobState.SUCCEEDED, "Failed": JobState.FAILED}.get(verdict.get("type", ""), JobState.ACTIVE),
         reason=verdict.get("reason", ""),
         message=verdict.get("message", ""),
@@ -106,6 +119,7 @@ def seen_pod(manifest: Object) -> SeenPod:
         output=pod_verdict.output(ended),
         fault=pod_verdict.fault(manifest) if phase == "Failed" else None,
         stuck=stuck,
+        lost=pod_verdict.lost(manifest) if phase != "Succeeded" else None,
     )
 
 

@@ -1,9 +1,11 @@
 """What a Pod's status means: why it failed, what keeps it from starting, what it left as output. Pure.
 
     failed because                                   fault
+    evicted for more disk than its own limit         StorageExceeded
     kubelet or API evicted it, preempted             Evicted
     node gone, shut down, or the container lost      NodeLost
     no place on the node after all                   Unschedulable
+    deleted before it ended, by whomever             PodDeleted
     out of memory                                    OOMKilled
     command not found, container cannot be made      InvalidJob
     pod's own activeDeadlineSeconds                  Timeout
@@ -14,11 +16,14 @@
     a Secret or ConfigMap is missing, bad command    InvalidJob
     no node fits                                     Unschedulable
 
-Sources: kubelet's container reasons (pkg/kubelet/images/types.go, kuberuntime), Pod conditions (KEP-3329), eviction and shutdown managers.
+Sources: kubelet's container reasons (pkg/kubelet/images/types.go, kuberuntime), Pod conditions (KEP-3329), eviction and shutdown managers
+(pkg/kubelet/eviction/helpers.go for their words).
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from backstay import names
@@ -63,6 +68,10 @@ _POD_REASONS: Final = {
     "UnexpectedAdmissionError": "Unschedulable",
     "DeadlineExceeded": "Timeout",
 }
+_OWN_LIMIT: Final = re.compile(r"exceeds the limit|exceeds the total limit of containers|exceeded its local ephemeral storage limit")
+"""The words of the kubelet's eviction manager for a pod that used more than it may: no fault of the node's."""
+_CLOCKS: Final = timedelta(seconds=2)
+"""Times are whole seconds, of two clocks: the node's and the API server's."""
 _TEXT_LIMIT: Final = 400
 
 
@@ -103,6 +112,12 @@ def _states(status: Status) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield container.get("name", ""), container.get("state") or {}
 
 
+def _images(status: Status) -> dict[str, str]:
+    """Return the image of each container by its name: while it waits, as the pod names it."""
+    groups = (status.get(group) or () for group in ("initContainerStatuses", "containerStatuses"))
+    return {container.get("name", ""): str(container.get("image") or "") for group in groups for container in group}
+
+
 def _ended(container: Mapping[str, Any]) -> Mapping[str, Any] | None:
     ended: Mapping[str, Any] | None = (container.get("state") or {}).get("terminated")
     return ended
@@ -123,20 +138,22 @@ def stuck(status: Status) -> Fault | None:
             return Fault("Unschedulable", "no node can take the pod", _short(detail))
     states = list(_states(status))
     main_begun = any(name == names.CONTAINER and _begun(state) for name, state in states)
+    images = _images(status)
     for name, state in states:
         waiting = state.get("waiting") or {}
         reason = waiting.get("reason", "")
         if main_begun and reason == _CRASHING:
             continue
-        if found := _waits_in_vain(name, reason, waiting.get("message", "")):
+        if found := _waits_in_vain(name, reason, waiting.get("message", ""), images.get(name, "")):
             return found
     return None
 
 
-def _waits_in_vain(name: str, reason: str, message: str) -> Fault | None:
+def _waits_in_vain(name: str, reason: str, message: str, image: str) -> Fault | None:
     detail = _short(f"container {name}: {reason}: {message}" if message else f"container {name}: {reason}")
     if reason in _IMAGE:
-        return Fault("ImagePull", "the image cannot be pulled", detail)
+        named = detail if not image or image in detail else _short(f"container {name}: image {image}: {reason}: {message}".rstrip(": "))
+        return Fault("ImagePull", "the image cannot be pulled", named)
     if reason in _INVALID:
         return Fault("InvalidJob", "the container cannot be created", detail)
     if reason == _CRASHING:
@@ -150,7 +167,36 @@ def _waits_in_vain(name: str, reason: str, message: str) -> Fault | None:
 def fault(manifest: Mapping[str, Any]) -> Fault:
     """Return why a failed pod failed. What happened to the pod as a whole explains the ends of its containers, so it comes first."""
     status = manifest.get("status") or {}
-    return _of_the_pod(status) or _of_the_containers(status) or _unexplained(manifest)
+    return _of_the_pod(status) or _deleted(manifest) or _of_the_containers(manifest) or _unexplained(manifest)
+
+
+def lost(manifest: Mapping[str, Any]) -> Fault | None:
+    """Return why a pod is being taken away, or was, so that its Job will run another without counting it; None where it is not."""
+    disruption = _disruption(manifest.get("status") or {})
+    if not disruption:
+        return None
+    reason = disruption.get("reason", "")
+    return Fault(_DISRUPTIONS.get(reason, "Evicted"), f"the pod was stopped: {reason}", _short(disruption.get("message") or reason))
+
+
+def _deleted(manifest: Mapping[str, Any]) -> Fault | None:
+    """A pod that was deleted before any of its containers had ended by itself: by a person, or by something that says no more than that.
+
+    When it was asked for is the time of deletion without the grace period, also once the kubelet has cut that short (k8s.io/apiserver,
+    registry/rest, BeforeDelete).
+    """
+    metadata = manifest["metadata"]
+    if "deletionTimestamp" not in metadata:
+        return None
+    asked = datetime.fromisoformat(metadata["deletionTimestamp"]) - timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+    ends = [state["terminated"].get("finishedAt") for _, state in _states(manifest.get("status") or {}) if _is_bad_end(state)]
+    if any(end and datetime.fromisoformat(end) < asked - _CLOCKS for end in ends):
+        return None
+    return Fault("PodDeleted", "the pod was deleted", f"pod {metadata.get('name', '')} was deleted before it had ended")
+
+
+def _is_bad_end(state: Mapping[str, Any]) -> bool:
+    return "terminated" in state and state["terminated"].get("exitCode") != 0
 
 
 def _of_the_pod(status: Status) -> Fault | None:
@@ -162,6 +208,8 @@ def _of_the_pod(status: Status) -> Fault | None:
     if not kind:
         return None
     words = reason or disruption.get("reason", "")
+    if reason == "Evicted" and not disruption and _OWN_LIMIT.search(detail):
+        return Fault("StorageExceeded", "out of disk", _short(detail.strip()))
     return Fault(kind, f"the pod was stopped: {words}", _short(detail or disruption.get("message", "")))
 
 
@@ -172,16 +220,15 @@ def _disruption(status: Status) -> Mapping[str, Any]:
     return {}
 
 
-def _of_the_containers(status: Status) -> Fault | None:
-    ends = [(name, state["terminated"]) for name, state in _states(status) if "terminated" in state]
-    bad = [(name, end) for name, end in ends if end.get("exitCode") != 0]
+def _of_the_containers(manifest: Mapping[str, Any]) -> Fault | None:
+    bad = [(name, state["terminated"]) for name, state in _states(manifest.get("status") or {}) if _is_bad_end(state)]
     if not bad:
         return None
     name, end = next(((name, end) for name, end in bad if name == names.CONTAINER), bad[0])
-    return _of_a_container(name, end)
+    return _of_a_container(name, end, manifest)
 
 
-def _of_a_container(name: str, end: Mapping[str, Any]) -> Fault:
+def _of_a_container(name: str, end: Mapping[str, Any], manifest: Mapping[str, Any]) -> Fault:
     reason, message = end.get("reason", ""), str(end.get("message") or "")
     where = "" if name == names.CONTAINER else f"container {name}: "
     if reason in _NEVER_RAN:
@@ -190,8 +237,18 @@ def _of_a_container(name: str, end: Mapping[str, Any]) -> Fault:
         return Fault("NodeLost", "the container was lost", _short(f"{where}{message or reason}"))
     code = f"{where}exit code {end.get('exitCode')}"
     if reason == "OOMKilled":
-        return Fault("OOMKilled", "out of memory", f"{code}: the container used more memory than its limit, or than the node has")
+        limit = _memory_limit(name, manifest)
+        more = f"its limit of {limit}" if limit else "the node has; it has no limit of its own"
+        return Fault("OOMKilled", "out of memory", f"{code}: the container used more memory than {more}")
     return Fault("ExitCode", code, code + _last_words(message))
+
+
+def _memory_limit(name: str, manifest: Mapping[str, Any]) -> str:
+    spec = manifest.get("spec") or {}
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        if container.get("name") == name:
+            return str(((container.get("resources") or {}).get("limits") or {}).get("memory") or "")
+    return ""
 
 
 def _last_words(message: str) -> str:

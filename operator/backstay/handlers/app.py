@@ -1,27 +1,42 @@
 """What kopf runs: its settings, and the handlers for runs and workflows."""
 
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
 
-from backstay.errors import ApiError, NotFound
 from backstay.handlers import login
 from backstay.handlers.storages import DiffBase, Progress
-from backstay.handlers.workflows import status_of
-from backstay.kube import resources
+from backstay.handlers.workflows import Judge
 from backstay.kube.client import Client
 from backstay.kube.login import Login
 from backstay.names import GROUP, RUNS, VERSION, WORKFLOWS
 from backstay.observe.metrics import Metrics
 from backstay.runtime.operator import Operator
-from backstay.runtime.patch import status_patch
 from backstay.settings import Settings
 
 log = logging.getLogger(__name__)
 
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled"
 """Finished runs cost the operator nothing: the server leaves them out (CRD selectableFields, stable since Kubernetes 1.32)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """The waiting times between kopf's tries of a request, without an end: kopf itself gives up after a minute, and the operator with it.
+
+    An API server that is gone for long is no reason to end: a pod that ends again and again is kept waiting by Kubernetes, for up to five
+    minutes, when the server is long back. The last time is how late we notice that it is.
+    """
+
+    first: tuple[float, ...] = (1, 1, 2, 3)
+    then: float = 5
+
+    def __iter__(self) -> Iterator[float]:
+        return chain(self.first, repeat(self.then))
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
@@ -36,6 +51,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.persistence.progress_storage = Progress()
     settings.persistence.finalizer = f"{GROUP}/kopf"
     settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = Patience()
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
 
 
@@ -44,12 +60,14 @@ def registry_for(client: Client, access: Login, own: Settings, metrics: Metrics)
     registry = kopf.OperatorRegistry()
     login.register(registry, access)
     operator = Operator(client, own, metrics)
+    judge = Judge(client)
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
         await client.__aenter__()
         await operator.start()
+        operator.spawn(judge.run(), "workflows")
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
@@ -63,25 +81,6 @@ def registry_for(client: Client, access: Login, own: Settings, metrics: Metrics)
     @kopf.on.event(GROUP, VERSION, WORKFLOWS, registry=registry)
     async def workflow_seen(type: str | None, body: kopf.Body, **_: Any) -> None:
         operator.workflow_seen(type, dict(body))
-
-    @kopf.on.resume(GROUP, VERSION, WORKFLOWS, registry=registry)
-    @kopf.on.create(GROUP, VERSION, WORKFLOWS, registry=registry)
-    @kopf.on.update(GROUP, VERSION, WORKFLOWS, registry=registry, field="spec")
-    async def workflow_changed(body: kopf.Body, **_: Any) -> None:
-        await judge_workflow(client, dict(body))
+        judge.seen(type, dict(body))
 
     return registry
-
-
-async def judge_workflow(client: Client, body: dict[str, Any]) -> None:
-    """Write a Workflow's status where it is not right yet; a conflict or a fault is tried again by kopf."""
-    meta = body["metadata"]
-    try:
-        status = await status_of(client, body)
-        if status != body.get("status"):
-            patch = status_patch(body, status)
-            await client.patch(resources.WORKFLOWS, meta["namespace"], meta["name"], patch, subresource="status", kind="json")
-    except NotFound:
-        return  # it is gone
-    except ApiError as error:
-        raise kopf.TemporaryError(f"the status of Workflow {meta['name']} could not be written: {error}", delay=1) from error

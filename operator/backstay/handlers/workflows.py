@@ -2,23 +2,84 @@
 
 import asyncio
 import copy
+import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from backstay.api.validate import check_workflow, parse_workflow
 from backstay.engine.conditions import condition
 from backstay.engine.program import compile_program
-from backstay.errors import AlreadyExists, InvalidDefinition, Problem
+from backstay.errors import AlreadyExists, ApiError, Conflict, InvalidDefinition, NotFound, Problem
 from backstay.kube import resources
 from backstay.kube.client import Client
 from backstay.names import LABEL_MANAGED_BY, LABEL_WORKFLOW, MANAGER, digest, label_value
+from backstay.runtime.patch import status_patch
+from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.reconciler import utc_now
+from backstay.runtime.view import key_of
+
+log = logging.getLogger(__name__)
 
 Status = dict[str, Any]
 MOST_PROBLEMS = 20
 MESSAGE_LIMIT = 8192
+_WORKERS: Final = 4
+
+
+class Judge:
+    """Writes the status of each Workflow: when this process first sees it, and whenever its spec has changed.
+
+    These are no change handlers of kopf's, which keep what they have handled in an annotation of the Workflow: that is a write a change and a
+    right to it, and a Workflow that was copied with the annotation would never be looked at.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._queue = KeyedQueue()
+        self._newest: dict[Key, Mapping[str, Any]] = {}
+        self._judged: dict[Key, int] = {}
+        """The generation that this process has judged."""
+
+    async def run(self) -> None:
+        """Judge what is seen until cancelled."""
+        await self._queue.serve(self._look, _WORKERS)
+
+    def seen(self, event: str | None, workflow: Mapping[str, Any]) -> None:
+        """A Workflow was added, has changed, or is gone. Does no I/O."""
+        key = key_of(workflow)
+        if event == "DELETED":
+            self._newest.pop(key, None)
+            self._judged.pop(key, None)
+            self._queue.forget(key)
+            return
+        self._newest[key] = workflow
+        if not self._is_judged(key):
+            self._queue.wake(key)
+
+    def _is_judged(self, key: Key) -> bool:
+        workflow = self._newest[key]
+        generation: int = workflow["metadata"].get("generation", 0)
+        return generation == self._judged.get(key) and generation == (workflow.get("status") or {}).get("observedGeneration")
+
+    async def _look(self, key: Key) -> None:
+        """Judge a Workflow once. After a conflict the newer version is on its way here; any other fault is tried again."""
+        workflow = self._newest.get(key)
+        if workflow is None:
+            return
+        try:
+            status = await status_of(self._client, workflow)
+            if status != workflow.get("status"):
+                patch = status_patch(workflow, status)
+                await self._client.patch(resources.WORKFLOWS, key.namespace, key.name, patch, subresource="status", kind="json")
+            self._judged[key] = workflow["metadata"].get("generation", 0)
+            self._queue.succeeded(key)
+        except (Conflict, NotFound):
+            return
+        except ApiError as error:
+            delay = self._queue.retry(key, 1.0)
+            log.warning("the status of Workflow %s could not be written: %s; trying again in %.0f s", key, error, delay)
 
 
 def judge(spec: Mapping[str, Any]) -> list[Problem]:

@@ -9,10 +9,13 @@
     429                       TooManyRequests   with what Retry-After says
     408 5xx                   Unavailable       whether a write happened is unknown
     any other                 ApiError          401 above all, after the login was renewed in vain
+    any of these              Denied            where an admission webhook or policy says no: it may choose any status
 
-Source: Kubernetes API conventions, "HTTP Status codes" and "Response Status Kind".
+Source: Kubernetes API conventions, "HTTP Status codes" and "Response Status Kind"; the words of a denial are those of
+k8s.io/apiserver (pkg/admission/plugin/webhook/errors and policy/validating).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -29,6 +32,8 @@ _BY_STATUS: Final[dict[int, type[errors.ApiError]]] = {
     429: errors.TooManyRequests,
     **dict.fromkeys((400, 405, 406, 413, 415, 422), errors.Invalid),
 }
+DENIAL: Final = re.compile(r'admission webhook "[^"]*" denied the request|ValidatingAdmissionPolicy \'[^\']*\'.* denied request')
+"""How an answer reads in which admission control says no to the object itself."""
 _TEXT_LIMIT: Final = 300
 _DEFAULT_RETRY_AFTER_SECONDS: Final = 1.0
 
@@ -49,10 +54,11 @@ def error_of_status(answer: Mapping[str, Any], retry_after: str = "") -> errors.
     details = answer.get("details") or {}
     causes = [str(cause.get("reason") or "") for cause in details.get("causes") or ()]
     reason = str(answer.get("reason") or "Unknown")
-    return _kind_of(status, reason)(
+    message = str(answer.get("message") or "the server gives no reason")
+    return _kind_of(status, reason, message)(
         status,
         reason,
-        str(answer.get("message") or "the server gives no reason"),
+        message,
         retry_after_seconds=_retry_after(status, retry_after, details),
         causes=[cause for cause in causes if cause],
     )
@@ -63,7 +69,9 @@ def unreachable(reason: str, message: str) -> errors.Unavailable:
     return errors.Unavailable(0, reason, message)
 
 
-def _kind_of(status: int, reason: str) -> type[errors.ApiError]:
+def _kind_of(status: int, reason: str, message: str) -> type[errors.ApiError]:
+    if DENIAL.search(message):
+        return errors.Denied
     if status == 409 and reason == "AlreadyExists":
         return errors.AlreadyExists
     if status >= 500:

@@ -75,6 +75,11 @@ class Client:
         return self._transport.access.server
 
     @property
+    def clock_skew_seconds(self) -> float | None:
+        """How far this machine's clock is ahead of the API server's, within a second; None where no answer has told."""
+        return self._transport.clock_skew_seconds
+
+    @property
     def calls(self) -> CallHook:
         """Told of every request; set it to count them."""
         return self._transport.calls
@@ -119,12 +124,14 @@ class Client:
                 return
             query = query | {"continue": metadata["continue"]}
 
-    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, strict: bool = False) -> Object:
+    async def create(
+        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, strict: bool = False, dry_run: bool = False
+    ) -> Object:
         """Create an object and return it as it was stored. Raises AlreadyExists, Forbidden, Invalid.
 
-        `strict` has the server refuse unknown and repeated fields instead of dropping them.
+        `strict` has the server refuse unknown and repeated fields instead of dropping them; with `dry_run` nothing is stored.
         """
-        query = {"fieldManager": names.MANAGER, "fieldValidation": "Strict" if strict else ""}
+        query = {"fieldManager": names.MANAGER, "fieldValidation": "Strict" if strict else "", "dryRun": "All" if dry_run else ""}
         return await self._ask(Request("create", resource.plural, "POST", resource.path(namespace), query, orjson.dumps(body)))
 
     async def patch(

@@ -58,6 +58,8 @@ def job(run: RunRef, effect: CreateJob) -> Object:
     }
     if effect.owned:
         metadata["ownerReferences"] = [owner_reference(run)]
+    else:
+        metadata["annotations"][names.ANNOTATION_UNOWNED] = "true"
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 

@@ -12,6 +12,7 @@ import time
 import urllib.parse
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -35,6 +36,8 @@ _IDLE_SECONDS: Final = 60.0
 """Less than the 90 s after which the API server closes an idle connection."""
 _LOGIN_SECONDS: Final = 60.0
 _LOGIN_PAUSE_SECONDS: Final = 10.0
+_DATE_SECONDS: Final = 30.0
+"""How often the server's clock is looked at; it is in every answer."""
 _PROBES: Final = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """Seconds until an idle connection is probed, between probes, and how many may be lost: a dead peer of a watch shows within 30 s."""
 
@@ -66,6 +69,9 @@ class Transport:
 
     def __init__(self, access: Access, login: Login | None, *, user_agent: str, timeout_seconds: float) -> None:
         self.calls: CallHook = _unheard
+        self.clock_skew_seconds: float | None = None
+        """How far this machine's clock is ahead of the server's, within a second; None where no answer told."""
+        self._next_date = 0.0
         self._user_agent = user_agent
         self._timeout_seconds = timeout_seconds
         self._timeout = self._limit(timeout_seconds)
@@ -118,6 +124,8 @@ class Transport:
             await self._log_in(self._access)
         access = self._access
         response = await self._exchange(request, limits)
+        if time.monotonic() >= self._next_date:
+            self._compare_clocks(response.headers.get("Date", ""))
         if response.status == 401:
             await response.read()  # to its end, so that the connection is free while we log in
             if await self._log_in(access):
@@ -141,6 +149,14 @@ class Transport:
             server_hostname=access.tls_server_name,
             proxy=access.proxy,
         )
+
+    def _compare_clocks(self, date: str) -> None:
+        try:
+            told = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        self._next_date = time.monotonic() + _DATE_SECONDS
+        self.clock_skew_seconds = time.time() - told.timestamp() - 0.5  # the header holds whole seconds, cut off
 
     def _headers_for(self, request: Request) -> CIMultiDict[str]:
         kind = request.content_type if request.data is not None else ""

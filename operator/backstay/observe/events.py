@@ -31,6 +31,7 @@ Key = tuple[str, str, str, str]
 CONTROLLER: Final = f"{names.GROUP}/operator"
 NOTE_LIMIT_BYTES: Final = 1024
 _NAME_ROOM: Final = 220
+_DEFAULT: Final = "default"
 _KNOWN: Final = 4096
 _TRIES: Final = 3
 
@@ -65,6 +66,7 @@ class _Series:
     written: int = field(compare=False, default=0)
     tries: int = field(compare=False, default=0)
     queued: bool = field(compare=False, default=False)
+    about_namespace: bool = field(compare=False, default=False)
 
 
 class Announcer:
@@ -92,9 +94,20 @@ class Announcer:
         self._queue: list[_Series] = []
         self._wake = asyncio.Event()
         self._number = 0
+        self._missed: set[str] = set()
 
     def announce(self, run: RunRef, type_: EventType, reason: str, message: str) -> None:
         """Say something about a run. Returns at once; whether it is ever posted depends on the server and on how much is said."""
+        self._say(run, type_, reason, message, about_namespace=False)
+
+    def announce_for_namespace(self, run: RunRef, type_: EventType, reason: str, message: str) -> None:
+        """Say something about a run whose namespace is being deleted and takes no Events: it is said of the namespace itself.
+
+        Namespaces belong to no namespace, and Events about such things are in `default`, where Kubernetes puts its own about nodes.
+        """
+        self._say(run, type_, reason, message, about_namespace=True)
+
+    def _say(self, run: RunRef, type_: EventType, reason: str, message: str, *, about_namespace: bool) -> None:
         clock, now = self._clock(), self._now()
         key = (run.uid, type_, reason, message)
         series = self._known.get(key)
@@ -102,6 +115,7 @@ class Announcer:
             self._number += 1
             name = f"{run.name[:_NAME_ROOM].rstrip('.-')}.{secrets.token_hex(8)}"
             series = _Series(clock, self._number, run, type_, reason, message, name, first_at=now, last_at=now, said=clock)
+            series.about_namespace = about_namespace
             self._known[key] = series
             if len(self._known) > _KNOWN:
                 self._known.popitem(last=False)
@@ -171,14 +185,22 @@ class Announcer:
             self._try_again(series, error)
         except errors.ApiError as error:
             # A terminating namespace, a missing right, a run that is gone: nobody will read it.
+            self._miss_right(series, error)
             log.debug("the event %s of %s/%s is not posted: %s", series.reason, series.run.namespace, series.run.name, error)
             self._dropped("refused")
             series.written = count
         else:
             series.written, series.tries = count, 0
 
+    def _miss_right(self, series: _Series, error: errors.ApiError) -> None:
+        """Say once in the log that Events are lost for lack of a right: they cannot say so themselves."""
+        right = errors.missing_right(error.message)
+        if right and right not in self._missed and not series.about_namespace:
+            self._missed.add(right)
+            log.warning("Events about runs are lost: %s", error)
+
     async def _send(self, series: _Series) -> None:
-        namespace = series.run.namespace
+        namespace = _DEFAULT if series.about_namespace else series.run.namespace
         if series.written:
             try:
                 await self._client.patch(EVENTS, namespace, series.name, {"series": _series(series)})
@@ -201,11 +223,11 @@ class Announcer:
             self._enqueue(series)
 
     def _manifest(self, series: _Series) -> dict[str, Any]:
-        run = series.run
+        namespace = _DEFAULT if series.about_namespace else series.run.namespace
         manifest: dict[str, Any] = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"name": series.name, "namespace": run.namespace},
+            "metadata": {"name": series.name, "namespace": namespace},
             "eventTime": _micro_time(series.first_at),
             "type": series.type_,
             "reason": series.reason[:128],
@@ -213,17 +235,18 @@ class Announcer:
             "action": "Reconcile",
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance,
-            "regarding": {
-                "apiVersion": names.API_VERSION,
-                "kind": names.RUN,
-                "name": run.name,
-                "namespace": run.namespace,
-                "uid": run.uid,
-            },
+            "regarding": _regarding(series),
         }
         if series.count > 1:
             manifest["series"] = _series(series)
         return manifest
+
+
+def _regarding(series: _Series) -> dict[str, Any]:
+    run = series.run
+    if series.about_namespace:
+        return {"apiVersion": "v1", "kind": "Namespace", "name": run.namespace}
+    return {"apiVersion": names.API_VERSION, "kind": names.RUN, "name": run.name, "namespace": run.namespace, "uid": run.uid}
 
 
 class _Bucket:

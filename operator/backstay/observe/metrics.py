@@ -55,6 +55,12 @@ class Metrics:
             "backstay_runs", "Runs that are not finished, by workflow and phase.", ["workflow", "phase"], registry=self.registry
         )
         self._finished = Counter("backstay_runs_finished", "Runs that have ended.", ["workflow", "phase"], registry=self.registry)
+        self._abandoned = Counter(
+            "backstay_compensations_abandoned",
+            "Runs that ended with something not undone: released by hand, out of time, or in a namespace that was deleted.",
+            ["workflow"],
+            registry=self.registry,
+        )
         self._run_seconds = Histogram(
             "backstay_run_duration_seconds", "From a run's start to its end.", ["phase"], buckets=_RUN, registry=self.registry
         )
@@ -92,6 +98,9 @@ class Metrics:
             buckets=_REQUEST,
             registry=self.registry,
         )
+        self._skew = Gauge(
+            "backstay_clock_skew_seconds", "How far this machine's clock is ahead of the API server's.", registry=self.registry
+        )
         self._known_requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def _define_informers(self) -> None:
@@ -124,6 +133,10 @@ class Metrics:
         """Count a run that ended in `phase` after `seconds`."""
         self._finished.labels(self._workflow(workflow), phase).inc()
         self._run_seconds.labels(phase).observe(seconds)
+
+    def compensation_abandoned(self, workflow: str) -> None:
+        """Count a run whose compensation was given up."""
+        self._abandoned.labels(self._workflow(workflow)).inc()
 
     def step_finished(self, kind: str, phase: str) -> None:
         """Count a step that ended."""
@@ -180,6 +193,10 @@ class Metrics:
             self._known_requests[key] = known
         known[0].inc()
         known[1].observe(seconds)
+
+    def watch_clock(self, skew_seconds: Callable[[], float | None]) -> None:
+        """Ask how far the clocks are apart whenever metrics are read."""
+        self._skew.set_function(lambda: skew_seconds() or 0.0)
 
     def watch_informer(self, resource: str, picture: Picture) -> None:
         """Ask an informer whenever metrics are read. Several of one resource, a namespace each, are added up; the longest silence counts."""

@@ -4,7 +4,7 @@ import logging
 from typing import Final
 
 from backstay.engine.model import ENDED, Decision, Entry, Fault, Phase, State
-from backstay.errors import ApiError
+from backstay.errors import ApiError, grant, missing_right
 from backstay.observe.events import Announcer as Events
 from backstay.observe.metrics import Metrics
 from backstay.runtime.store import Reading
@@ -13,7 +13,17 @@ from backstay.runtime.view import Object, key_of, ref_of, workflow_of
 log = logging.getLogger(__name__)
 
 WARNINGS: Final = frozenset(
-    {"StepFailed", "StepRetrying", "StepCatching", "RunFailing", "RunRefused", "RunFailed", "StatusRestored", "CompensationAbandoned"}
+    {
+        "StepFailed",
+        "StepRetrying",
+        "StepDisrupted",
+        "StepCatching",
+        "RunFailing",
+        "RunRefused",
+        "RunFailed",
+        "StatusRestored",
+        "CompensationAbandoned",
+    }
 )
 NOTES: Final = frozenset(
     {
@@ -36,12 +46,14 @@ class Announcer:
         self._events = events
         self._metrics = metrics
 
-    def tell(self, run: Object, decision: Decision, reading: Reading) -> None:
-        """Announce the entries of a decision that has been written."""
+    def tell(self, run: Object, decision: Decision, reading: Reading, *, namespace_goes: bool = False) -> None:
+        """Announce the entries of a decision that has been written; what must outlive the namespace is told outside of it."""
         if not decision.entries:
             return
         for entry in decision.entries:
             self._tell_one(run, entry)
+            if entry.kind == "CompensationAbandoned":
+                self._tell_abandoned(run, entry, namespace_goes=namespace_goes)
         self._count(run, reading.state, decision)
 
     def _count(self, run: Object, before: State, decision: Decision) -> None:
@@ -60,13 +72,21 @@ class Announcer:
         log.debug("%s: %s %s", key_of(run), entry.kind, words)
         if entry.kind in WARNINGS:
             self._events.announce(ref_of(run), "Warning", entry.kind, words)
-        elif entry.kind in NOTES or (entry.kind == "JobSeen" and entry.changes.get("message")):
+        elif entry.kind in NOTES or (entry.kind in ("JobSeen", "JobHeld") and entry.changes.get("message")):
             self._events.announce(ref_of(run), "Normal", entry.kind if entry.kind in NOTES else "Waiting", words)
 
-    def trouble(self, run: Object, error: ApiError, delay_seconds: float) -> None:
-        """Tell that the API server keeps a run from going on."""
-        words = f"{error.message}; trying again in {delay_seconds:.0f} s"
-        self._events.announce(ref_of(run), "Warning", "Waiting", words)
+    def _tell_abandoned(self, run: Object, entry: Entry, *, namespace_goes: bool) -> None:
+        """Something was done and will not be undone: that must reach a person, also where the run and its Events vanish with the namespace."""
+        log.warning("%s: the compensation is given up: %s", key_of(run), entry.reason)
+        self._metrics.compensation_abandoned(workflow_of(run))
+        if namespace_goes:
+            self._events.announce_for_namespace(ref_of(run), "Warning", entry.kind, f"run {key_of(run)}: {entry.reason}")
+
+    def trouble(self, run: Object, error: ApiError) -> None:
+        """Tell that the API server keeps a run from going on. The same words every time: they count as one Event."""
+        right = missing_right(error.message)
+        mend = f"{grant(right)}; " if right else ""
+        self._events.announce(ref_of(run), "Warning", "Waiting", f"{error.message}; {mend}it is tried again until it works")
 
     def lost(self, run: Object, fault: Fault) -> None:
         """Tell that a run cannot go on, because the revision it is pinned to is gone."""

@@ -5,9 +5,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from backstay.executors.job import SeenJob
 from backstay.kube.client import Client
 from backstay.observe.events import Announcer as Events
 from backstay.observe.metrics import Metrics
+from backstay.runtime import clock
 from backstay.runtime.acting import Actor
 from backstay.runtime.announcing import Announcer
 from backstay.runtime.jobs import JobWatches
@@ -16,6 +18,7 @@ from backstay.runtime.queue import KeyedQueue
 from backstay.runtime.reconciler import Reconciler
 from backstay.runtime.store import RunStore
 from backstay.runtime.sweeper import Sweeper
+from backstay.runtime.terminating import Namespaces
 from backstay.runtime.view import has_finalizer, is_finished, key_of, place
 from backstay.settings import Settings
 
@@ -40,6 +43,7 @@ class Operator:
             queue=self.queue,
             programs=self.programs,
             jobs=self.jobs,
+            namespaces=Namespaces(client),
             actor=Actor(client, self.store, self.queue, self.jobs),
             announcer=Announcer(self.events, metrics),
             metrics=metrics,
@@ -87,21 +91,24 @@ class Operator:
     async def start(self) -> None:
         """Bring up the informers, wait for their first lists, then begin to look at runs."""
         self.client.calls = self.metrics.api_call
+        self.metrics.watch_clock(lambda: self.client.clock_skew_seconds)
         self.metrics.watch_queue(self.queue.__len__, self.queue.oldest_seconds, self.queue.timers)
         for informer in self.jobs.informers():
             self.metrics.watch_informer(informer.resource.plural, informer)
-            self._spawn(informer.run(), f"informer {informer.resource.plural}")
-        self._spawn(self.events.run(), "events")
-        self._spawn(self._work(), "queue")
+            self.spawn(informer.run(), f"informer {informer.resource.plural}")
+        self.spawn(self.events.run(), "events")
+        self.spawn(clock.watch(lambda: self.client.clock_skew_seconds), "clock")
+        self.spawn(self._work(), "queue")
 
     async def _work(self) -> None:
         for informer in self.jobs.informers():
             await informer.synced.wait()
         log.info("ready: Jobs and Pods are known")
-        self._spawn(self.sweeper.run(), "sweeper")
+        self.spawn(self.sweeper.run(), "sweeper")
         await self.queue.serve(self.reconciler, self.settings.workers)
 
-    def _spawn(self, work: Any, name: str) -> None:
+    def spawn(self, work: Any, name: str) -> None:
+        """Run a coroutine until `stop`; should it end by itself, the process ends."""
         task = asyncio.get_running_loop().create_task(work, name=f"backstay {name}")
         task.add_done_callback(_report)
         self._tasks.append(task)
@@ -121,11 +128,12 @@ class Operator:
             self.queue.wake(key)
         return key is not None
 
-    def _vanished(self, run_uid: str, job_name: str) -> None:
+    def _vanished(self, run_uid: str, job: SeenJob) -> None:
+        self.reconciler.actor.gates.freed(job.namespace)
         key = self.store.key_of_uid(run_uid)
         known = self.store.get(key) if key else None
         if known is not None:
-            known.vanished.add(job_name)
+            known.vanished.add(job.name)
 
 
 def _report(task: "asyncio.Task[None]") -> None:

@@ -43,6 +43,8 @@ class KeyedQueue:
         self._timers: list[tuple[float, int, Key]] = []
         self._due: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
+        self._held: dict[Key, float] = {}
+        """Until when a key is not looked at, whatever wakes it."""
         self._count = 0
         self._changed = asyncio.Event()
 
@@ -60,7 +62,9 @@ class KeyedQueue:
         return float(len(self._due))
 
     def wake(self, key: Key) -> None:
-        """Have a run looked at as soon as may be."""
+        """Have a run looked at as soon as may be: now, or when it is no longer held."""
+        if self._is_held(key):
+            return
         if key in self._busy:
             self._again.add(key)
         elif key not in self._queued:
@@ -70,6 +74,17 @@ class KeyedQueue:
                 self._turns.append(key.namespace)
             self._ready[key.namespace].append(key)
             self._changed.set()
+
+    def _is_held(self, key: Key) -> bool:
+        until = self._held.get(key)
+        if until is None:
+            return False
+        left = until - asyncio.get_running_loop().time()
+        if left <= 0:
+            del self._held[key]
+            return False
+        self.wake_in(key, left)
+        return True
 
     def wake_in(self, key: Key, seconds: float) -> None:
         """Have a run looked at after so many seconds at the latest; an earlier time that was asked for stays."""
@@ -81,15 +96,24 @@ class KeyedQueue:
         heapq.heappush(self._timers, (due, self._count, key))
         self._changed.set()
 
-    def retry(self, key: Key, at_least_seconds: float = 0.0) -> float:
-        """Have a run looked at again after a failure, each time later than before. Returns the delay in seconds."""
+    def retry(
+        self, key: Key, at_least_seconds: float = 0.0, at_most_seconds: float = LONGEST_BACKOFF_SECONDS, *, hold: bool = False
+    ) -> float:
+        """Have a run looked at again after a failure, each time later than before. Returns the delay in seconds.
+
+        Where both bounds contradict each other, the lower one holds: it may be what the API server asked for. With `hold` the run is not
+        looked at sooner, whatever happens to it meanwhile.
+        """
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = max(at_least_seconds, min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 20)))
+        delay = max(at_least_seconds, min(at_most_seconds, FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 20)))
         self.wake_in(key, delay)
+        if hold:
+            self._held[key] = asyncio.get_running_loop().time() + delay
         return delay
 
     def forget(self, key: Key) -> None:
         """A run is finished or gone: nothing more is due for it."""
+        self._held.pop(key, None)
         self._due.pop(key, None)
         self._failures.pop(key, None)
         self._again.discard(key)

@@ -9,14 +9,16 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
-from backstay.engine.decide import decide, refuse
+from backstay.engine.decide import decide, is_terminating, refuse
 from backstay.engine.effects import effects_of
 from backstay.engine.model import Decision, Effect, Fault, Observations
 from backstay.engine.program import NOTHING, Program
 from backstay.engine.status import render
 from backstay.errors import ApiError, Conflict, Invalid, NotFound, TamperedState, TooManyRequests, Unavailable
 from backstay.kube import resources
+from backstay.kube.backoff import jittered
 from backstay.kube.client import Client
 from backstay.observe.metrics import Metrics
 from backstay.runtime import pending
@@ -27,9 +29,14 @@ from backstay.runtime.patch import status_patch
 from backstay.runtime.programs import Programs, Resolution
 from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.store import Known, Reading, RunStore, read_state
+from backstay.runtime.terminating import ASK_SECONDS, Namespaces
 from backstay.runtime.view import has_finalizer, identity_of, is_finished, wish_of
 
 log = logging.getLogger(__name__)
+
+OUTAGE_BACKOFF_SECONDS: Final = 10.0
+"""How long a run waits at most for its next try while the API server does not answer: how late it goes on once the server is back."""
+TELL_OUTAGE_SECONDS: Final = 10.0
 
 
 def utc_now() -> datetime:
@@ -46,10 +53,13 @@ class Reconciler:
     queue: KeyedQueue
     programs: Programs
     jobs: JobWatches
+    namespaces: Namespaces
     actor: Actor
     announcer: Announcer
     metrics: Metrics
     missing_workflow_seconds: float = 60.0
+    outage_told_at: float = float("-inf")
+    """When, by the loop's clock, it was last told that the API server does not serve us."""
     now: Callable[[], datetime] = utc_now
 
     async def __call__(self, key: Key) -> None:
@@ -69,14 +79,14 @@ class Reconciler:
         except NotFound:
             await self._refresh(key)
         except TooManyRequests as error:
-            self.queue.retry(key, error.retry_after_seconds or 0)
+            self._sit_out(key, error)
         except Unavailable as error:
-            log.warning("%s: %s; will look again in %.1f s", key, error, self.queue.retry(key))
+            self._sit_out(key, error)
             await self._refresh(key, quiet=True)
         except ApiError as error:
             delay = self.queue.retry(key, 1.0)
             log.warning("%s: %s; will look again in %.1f s", key, error, delay)
-            self.announcer.trouble(known.run, error, delay)
+            self.announcer.trouble(known.run, error)
         except TamperedState as error:
             self.announcer.tampered(known.run, str(error))
             self.queue.wake_in(key, 60)
@@ -84,10 +94,19 @@ class Reconciler:
             self.announcer.bug(known.run, error)
             raise
 
+    def _sit_out(self, key: Key, error: ApiError) -> None:
+        """The API server does not serve us: try again later. Told once in a while, for thousands of runs may suffer from the same outage."""
+        delay = self.queue.retry(key, jittered(error.retry_after_seconds or 0), OUTAGE_BACKOFF_SECONDS, hold=True)
+        now = self.loop_time()
+        level = logging.DEBUG
+        if now - self.outage_told_at >= TELL_OUTAGE_SECONDS:
+            self.outage_told_at, level = now, logging.WARNING
+        log.log(level, "%s, and perhaps others: %s; will look again in %.1f s", key, error, delay)
+
     async def _look(self, key: Key, known: Known) -> None:
         resolution = await self.programs.resolve(known.run)
         reading = read_state(known)
-        observations = await self._observe(known)
+        observations = await self._observe(known, reading)
         with self.metrics.timed("decide"):
             decision = self._decide(known, resolution, reading, observations)
         program = resolution.program or NOTHING
@@ -102,19 +121,23 @@ class Reconciler:
         try:
             await self._act(known, effects)
         finally:
-            self.announcer.tell(known.run, decision, reading)
+            self.announcer.tell(known.run, decision, reading, namespace_goes=is_terminating(observations))
         self._plan(key, known, decision)
 
     # -------------------------------------------------------------------------------------------------------- observe
 
-    async def _observe(self, known: Known) -> Observations:
-        meta = known.run["metadata"]
+    async def _observe(self, known: Known, reading: Reading) -> Observations:
+        meta, wish = known.run["metadata"], wish_of(known.run)
+        if wish.delete and has_finalizer(known.run) and not reading.state.run.is_finished:
+            await self.namespaces.find_out(known)
         return Observations(
-            wish=wish_of(known.run),
+            wish=wish,
             jobs=await self.jobs.of(meta["namespace"]).facts(meta["namespace"], meta["uid"]),
             refused=dict(known.refused),
             vanished=frozenset(known.vanished),
             has_finalizer=has_finalizer(known.run),
+            terminating=known.terminating,
+            held=dict(known.held),
         )
 
     # --------------------------------------------------------------------------------------------------------- decide
@@ -128,7 +151,7 @@ class Reconciler:
             return decide(resolution.program, identity, reading.state, observations, self.now(), resolution.revision, reading.tampered)
         if reading.state.run.is_finished:
             return Decision(reading.state)
-        if begun and observations.wish.release:
+        if begun and (observations.wish.release or observations.terminating):
             return decide(NOTHING, identity, reading.state, observations, self.now())
         if begun or fault is None:
             return None
@@ -214,8 +237,11 @@ class Reconciler:
     def _plan(self, key: Key, known: Known, decision: Decision) -> None:
         if is_finished(known.run) and not has_finalizer(known.run):
             self.drop(key)
-        elif decision.wake_at is not None:
+            return
+        if decision.wake_at is not None:
             self.queue.wake_in(key, (decision.wake_at - self.now()).total_seconds())
+        if known.run["metadata"].get("deletionTimestamp"):
+            self.queue.wake_in(key, ASK_SECONDS)
 
     async def _refresh(self, key: Key, *, quiet: bool = False) -> None:
         """Read a run anew, because what is known of it is not the newest; then look at it again."""
@@ -226,7 +252,7 @@ class Reconciler:
             return
         except ApiError as error:
             if not quiet:
-                log.warning("%s: %s; will look again in %.1f s", key, error, self.queue.retry(key))
+                self._sit_out(key, error)
             return
         if run["metadata"]["uid"] != key.uid:
             self.drop(key)
@@ -239,4 +265,5 @@ class Reconciler:
         """A run is gone: forget all about it."""
         self.queue.forget(key)
         self.store.forget(key)
+        self.actor.gates.forget(key)
         self.jobs.of(key.namespace).forget(key.uid)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from backstay.engine import journal
 from backstay.engine.codec import entry_from_json
-from backstay.engine.model import Refusal, State
+from backstay.engine.model import Fault, Refusal, State
 from backstay.errors import TamperedState
 from backstay.runtime.queue import Key
 from backstay.runtime.view import Object, key_of, version_of
@@ -28,9 +28,12 @@ class Known:
     status: Mapping[str, Any] = field(default_factory=dict)
     """The status that `state` was read from or written as."""
     refused: dict[str, Refusal] = field(default_factory=dict)
+    held: dict[str, Fault] = field(default_factory=dict)
     vanished: set[str] = field(default_factory=set)
     has_left: bool = False
     """Whether the watch told that it is gone; only the API server knows whether it is."""
+    terminating: bool = False
+    """Whether its namespace is being deleted; that cannot be taken back."""
     since: float = 0.0
     """Since when, by the loop's clock, the run waits for its workflow; 0 while it does not."""
 

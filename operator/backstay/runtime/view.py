@@ -6,7 +6,7 @@ from typing import Any
 from backstay.api.base import parse_duration
 from backstay.engine.model import Identity, Wish
 from backstay.kube.manifests import RunRef
-from backstay.names import ANNOTATION_RELEASE, FINALIZER
+from backstay.names import ANNOTATION_RELEASE, ANNOTATION_STARTED_BY, FINALIZER
 from backstay.runtime.queue import Key
 
 Object = Mapping[str, Any]
@@ -37,7 +37,8 @@ def identity_of(run: Object) -> Identity:
     """Return what never changes about a run."""
     meta, spec = run["metadata"], run.get("spec") or {}
     timeout = seconds_of(spec.get("timeout"))
-    return Identity(meta["uid"], meta["name"], meta["namespace"], spec.get("parameters") or {}, timeout)
+    started_by = (meta.get("annotations") or {}).get(ANNOTATION_STARTED_BY, "")
+    return Identity(meta["uid"], meta["name"], meta["namespace"], spec.get("parameters") or {}, timeout, started_by)
 
 
 def seconds_of(duration: object) -> float | None:

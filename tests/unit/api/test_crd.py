@@ -160,6 +160,7 @@ def test_columns_and_fields_to_select_by_are_there() -> None:
         ("Progress", ".status.progress"),
         ("Step", ".status.step"),
         ("Age", ".metadata.creationTimestamp"),
+        ("Started-By", ".metadata.annotations.backstay\\.dev/started-by"),
     ]
     assert [name for name, _ in columns["workflows"]] == ["Valid", "Revision", "Age", "Message"]
     for selectable in version("workflowruns")["selectableFields"]:

@@ -16,7 +16,22 @@ from tests.support.world import World
 from tests.unit.cli.runs import manifest_of
 from tests.unit.cli.serving import REVISIONS, RUNS, WORKFLOWS, kubeconfig, missing, served
 
-COMMANDS = ["run", "tree", "why", "logs", "history", "suspend", "resume", "cancel", "graph", "lint", "dev", "version", "operator"]
+COMMANDS = [
+    "run",
+    "tree",
+    "why",
+    "logs",
+    "history",
+    "suspend",
+    "resume",
+    "cancel",
+    "graph",
+    "lint",
+    "dev",
+    "version",
+    "operator",
+    "selftest",
+]
 SAGA = """
 steps:
 - {name: reserve, job: {image: stock}, compensate: {job: {image: stock}}}
@@ -130,7 +145,10 @@ def test_no_kubeconfig_at_all_ends_with_5(monkeypatch: pytest.MonkeyPatch, tmp_p
     ("answer", "words"),
     [
         (status(404, "NotFound", "the server could not find the requested resource"), "install them: kubectl apply --server-side -f crds/"),
-        (status(403, "Forbidden", 'User "u" cannot get resource'), "ask whoever runs the cluster"),
+        (
+            status(403, "Forbidden", 'User "u" cannot get resource "workflowruns" in API group "backstay.dev" in the namespace "shop"'),
+            "ask whoever runs the cluster",
+        ),
         (status(401, "Unauthorized", "Unauthorized"), "does not accept the login"),
         (status(500, "InternalError", "etcd is gone"), "etcd is gone"),
         (status(422, "Invalid", "that is wrong"), "the API server refuses it: that is wrong"),

@@ -10,6 +10,7 @@ from aiohttp import web
 from backstay.cli import preflight
 from backstay.cli.failures import CommandFailed
 from backstay.errors import Unavailable
+from backstay.kube.backoff import Backoff
 from backstay.kube.client import Client
 from tests.support.tiny_api import TinyApi, reply, status
 
@@ -72,10 +73,15 @@ async def test_a_server_that_cannot_say_what_is_allowed_is_trusted() -> None:
     await checked(TinyApi(), reviews=status(404, "NotFound"))
 
 
+async def test_a_right_that_only_some_clusters_ask_for_is_missed_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    await checked(TinyApi(), reviews=allowing(("workflowruns", "update")))
+    assert "without the right to update workflowruns.backstay.dev/finalizers in all namespaces" in caplog.text
+
+
 def test_the_chart_grants_every_right_that_is_needed() -> None:
     """`NEEDED` and the chart's rules are written apart, for people and for Helm: here they are held against each other."""
     text = (ROOT / "charts/backstay/templates/_helpers.tpl").read_text()
-    for group, resource, subresource, verbs in preflight.NEEDED:
+    for group, resource, subresource, verbs in (*preflight.NEEDED, *preflight.WANTED):
         name = f"{resource}/{subresource}" if subresource else resource
         rules = [
             rule
@@ -93,3 +99,23 @@ async def test_a_client_that_is_not_there_is_told_as_such() -> None:
     with pytest.raises(Unavailable, match=r"cannot connect"):
         async with client:
             await preflight.check(client, ())
+
+
+async def test_in_a_pod_a_server_that_does_not_serve_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "Backoff", lambda first, most: Backoff(0.01, 0.01))
+    async with TinyApi() as api, api.client() as client:
+        api.answers("GET", "/version", status(503, "ServiceUnavailable"), status(429, "TooManyRequests", retryAfterSeconds=0), reply({}))
+        await preflight.when_it_serves(lambda: asked(client), patience_seconds=30)
+        assert len(api.asked) == 3
+
+
+async def test_at_a_terminal_a_server_that_does_not_serve_is_told_at_once() -> None:
+    async with TinyApi() as api, api.client() as client:
+        api.answers("GET", "/version", status(503, "ServiceUnavailable"))
+        with pytest.raises(Unavailable):
+            await preflight.when_it_serves(lambda: asked(client), patience_seconds=0)
+        assert len(api.asked) == 1
+
+
+async def asked(client: Client) -> None:
+    await client.text("/version")

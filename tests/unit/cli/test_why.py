@@ -8,7 +8,7 @@ import pytest
 
 from backstay.cli.views.seen import Run, read_run
 from backstay.cli.views.why import Answer, Cause, Evidence, why
-from backstay.engine.model import Fault, JobState
+from backstay.engine.model import Fault, Hold, JobState
 from tests.support.world import World
 from tests.unit.cli.runs import manifest_of, run_of, soon
 
@@ -132,7 +132,7 @@ def test_every_reason_to_wait_has_a_sentence_and_a_mend(
     [
         (Fault("ImagePull", "", 'Back-off pulling image "shop/pay:3"'), "push the image"),
         (Fault("Unschedulable", "", "0/3 nodes are available"), "room in the cluster"),
-        (Fault("InvalidJob", "", 'secret "pay" not found'), "Secret or ConfigMap"),
+        (Fault("InvalidJob", "", 'secret "pay" not found'), "Secret, ConfigMap or service account"),
     ],
 )
 def test_a_pod_that_cannot_start_says_why_and_what_to_mend(fault: Fault, mend: str) -> None:
@@ -148,7 +148,36 @@ def test_a_quota_that_keeps_a_pod_from_being_made_is_told_in_its_own_words() -> 
     world = charging()
     seen = replace(evidence_of(world, started=False), warnings=("older", "Error creating: exceeded quota: nopods"))
     answer = ask(world, 20, seen)
-    assert (answer.cause, "exceeded quota: nopods" in answer.sentence, "raise the quota" in answer.mend) == (Cause.PERSON, True, True)
+    assert answer.cause is Cause.HOLD
+    assert answer.sentence == "step charge is held back: Waiting for quota: exceeded quota: nopods"
+    assert "raise the quota" in answer.mend
+
+
+def test_a_policy_that_refuses_a_pod_is_told_with_what_to_mend() -> None:
+    world = charging()
+    words = 'Error creating: pods "charge-x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
+    answer = ask(world, 20, replace(evidence_of(world, started=False), warnings=(words,)))
+    assert answer.cause is Cause.PERSON
+    assert 'AdmissionDenied: no pod can be created: violates PodSecurity "restricted:latest"' in answer.sentence
+    assert "mend what the policy objects to" in answer.mend
+
+
+QUOTA = Hold("Quota", "Waiting for quota", "exceeded quota: small")
+
+
+def test_a_step_that_is_held_back_says_by_what_and_since_when() -> None:
+    world = World(SAGA).obstruct(QUOTA).succeed("reserve")
+    answer = ask(world, 20, Evidence(asked=True))
+    assert (answer.cause, answer.sentence) == (Cause.HOLD, "step charge is held back (for 20s): Waiting for quota: exceeded quota: small")
+    assert "raise the quota" in answer.mend
+
+
+def test_a_step_whose_pod_was_taken_away_says_that_the_same_attempt_runs_again() -> None:
+    world = charging().end("charge", JobState.FAILED, None, Fault("PodDeleted", "", "pod x was deleted"))
+    answer = ask(world)
+    assert answer.cause is Cause.RETRY
+    assert "step charge was disrupted (PodDeleted: pod x was deleted), and the same attempt runs again in 1.0s" in answer.sentence
+    assert "(1 disruption, at most 20)" in answer.sentence
 
 
 def test_a_job_that_cannot_be_made_is_told_in_the_words_of_the_api_server() -> None:

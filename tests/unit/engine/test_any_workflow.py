@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backstay.engine.model import ENDED, Fault, JobState, Phase
+from backstay.engine.model import ENDED, Fault, Hold, JobState, Phase
 from tests.support.world import World
 
 JOB = {"image": "i"}
@@ -79,7 +79,11 @@ def structures(inner: st.SearchStrategy[list[dict[str, Any]]]) -> st.SearchStrat
 
 bodies = st.recursive(st.lists(leaves, min_size=1, max_size=3).map(named), structures, max_leaves=8)
 moves = st.sampled_from(
-    ["succeed", "succeed", "succeed", "fail", "decline", "delete-job", "time", "suspend", "resume", "cancel", "delete", "late"]
+    [
+        *("succeed", "succeed", "succeed", "fail", "decline", "delete-job", "late"),
+        *("time", "suspend", "resume", "cancel", "delete"),
+        *("hold", "free", "evict", "replace", "rob"),
+    ]
 )
 
 
@@ -108,6 +112,15 @@ def play(world: World, move: str, pick: int) -> None:
             world.end(path, JobState.FAILED, None, Fault("ExitCode"))
         case "decline" if running:
             world.fail(path, output='{"error": {"type": "CardDeclined"}}')
+        case "hold" | "free":
+            world.obstruct(Hold("Quota", "Waiting for quota", f"exceeded quota: {pick}") if move == "hold" else None)
+        case "evict" if running:
+            lost = Fault("Evicted", "", "drained")
+            world.sees(path, started=False, stuck=Hold("Evicted", "Waiting for another pod", "drained"), lost=lost, lost_pod=f"pod-{pick}")
+        case "replace" if running:
+            world.sees(path, started=True, stuck=None)
+        case "rob" if running:
+            world.end(path, JobState.FAILED, None, Fault("PodDeleted"))
         case "delete-job" if running:
             world.lose_job(path)
         case "time":
@@ -126,6 +139,7 @@ def finish(world: World) -> None:
     """From now on everything goes well."""
     world.stops_at_once = True
     world.wants(suspend=False)
+    world.obstruct(None)
     for _ in range(200):
         if world.state.run.is_finished:
             return

@@ -2,6 +2,10 @@
 
 import pytest
 
+from backstay.engine.decide import decide
+from backstay.engine.effects import effects_of
+from backstay.engine.model import Observations, RemoveFinalizer, Wish
+from backstay.engine.program import NOTHING
 from tests.support.world import World
 
 JOB = "job: {image: busybox}"
@@ -126,6 +130,42 @@ def test_a_terminating_namespace_ends_the_way_back_and_it_is_recorded() -> None:
     world.refuse("charge:compensate", "NamespaceTerminating", "shop is being terminated")
     assert (world.phase, world.finalizer) == ("Cancelled", False)
     assert "not undone: charge, reserve" in world.entries[-1].reason
+
+
+@pytest.mark.parametrize("waits_for", ["a person", "its next attempt"])
+def test_a_terminating_namespace_ends_a_way_back_that_would_create_no_job_soon(waits_for: str) -> None:
+    world = shipped(World(SAGA), "ship").fail("ship")
+    for _ in range(5 if waits_for == "a person" else 1):
+        world.fail("charge:compensate").pass_time("2m" if waits_for == "a person" else "1ms")
+    assert (world.phase, world.running) == ("Compensating", [])
+    world.terminating = True
+    world.wants(delete=True)
+    assert (world.phase, world.finalizer) == ("Failed", False)
+    assert world.entries[-1].reason == "the namespace is being deleted and refuses new Jobs; not undone: charge, reserve"
+
+
+def test_in_a_terminating_namespace_a_run_whose_definition_is_gone_is_let_go() -> None:
+    world = shipped(World(SAGA), "ship")
+    observations = Observations(Wish(delete=True), terminating=True, has_finalizer=True)
+    decision = decide(NOTHING, world.identity, world.state, observations, world.now)
+    assert (decision.state.run.phase, decision.state.run.is_finished) == ("Cancelled", True)
+    assert "the workflow's revision with it" in decision.entries[-1].reason
+    assert effects_of(NOTHING, decision.state, observations) == [RemoveFinalizer()]
+
+
+def test_a_job_that_the_deletion_of_its_run_took_away_is_made_again_and_uses_up_no_attempt() -> None:
+    world = World(f"steps: [{{name: a, {JOB}, compensate: {{{JOB}, retry: {{maxAttempts: 1}}}}}}, {{name: b, {JOB}}}]")
+    world.succeed("a").fail("b").wants(delete=True).lose_job("a:compensate").pass_time("2s")
+    assert (world.running, world.step("a:compensate").attempt) == (["a:compensate"], 1)
+    assert len({made.name for made in world.made_for("a:compensate")}) == 2
+    world.succeed("a:compensate")
+    assert (world.phase, world.finalizer, world.condition("Compensated")) == ("Failed", False, ("True", "AllUndone"))
+
+
+def test_a_job_that_somebody_deletes_while_it_undoes_something_uses_up_an_attempt() -> None:
+    world = World(f"steps: [{{name: a, {JOB}, compensate: {{{JOB}, retry: {{maxAttempts: 1}}}}}}, {{name: b, {JOB}}}]")
+    world.succeed("a").fail("b").lose_job("a:compensate")
+    assert world.condition("Stalled") == ("True", "CompensationFailed")
 
 
 def test_a_block_that_says_how_to_undo_itself_speaks_for_its_steps() -> None:

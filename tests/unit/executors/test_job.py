@@ -74,6 +74,15 @@ async def test_no_answer_and_no_job_leaves_it_open() -> None:
         await started(drop)
 
 
+async def test_a_webhook_that_is_down_leaves_nothing_open() -> None:
+    down = status(500, "InternalError", 'Internal error occurred: failed calling webhook "x": connection refused')
+    async with TinyApi() as api, api.client() as client:
+        api.answers("POST", JOBS_PATH, down)
+        with pytest.raises(errors.Unavailable, match="failed calling webhook"):
+            await start(client, RUN, CREATE)
+        assert [asked.method for asked in api.asked] == ["POST"]
+
+
 async def test_no_answer_twice_leaves_it_open() -> None:
     with pytest.raises(errors.Unavailable):
         await started(status(500, "InternalError"), status(503, "ServiceUnavailable"))
@@ -84,6 +93,7 @@ async def test_no_answer_twice_leaves_it_open() -> None:
     [
         (status(403, "Forbidden", "exceeded quota: small"), errors.Forbidden),
         (status(422, "Invalid", 'Job "x" is invalid'), errors.Invalid),
+        (status(403, "Forbidden", 'admission webhook "x" denied the request: no'), errors.Denied),
         (status(400, "BadRequest", 'strict decoding error: unknown field "spec.template.spec.nodeSelecter"'), errors.Invalid),
         (status(429, "TooManyRequests"), errors.TooManyRequests),
         (status(404, "NotFound", 'namespaces "shop" not found'), errors.NotFound),

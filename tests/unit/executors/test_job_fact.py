@@ -1,23 +1,26 @@
 """What Jobs and Pods mean for an attempt: the whole classification as tables."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from backstay.engine.model import JobFact, JobState
-from backstay.executors.job import fact, facts, needs_look, trim_job, trim_pod
+from backstay.engine.model import Fault, Hold, JobFact, JobState
+from backstay.executors.job import fact, facts, is_podless, needs_look, trim_job, trim_pod, unexplained
 from tests.unit.executors.shapes import disrupted, ended, job, pod, running, unscheduled, waiting
 
 FAILED = job(condition="Failed", reason="BackoffLimitExceeded", message="Job has reached the specified backoff limit", failed=1)
 ACTIVE = job(active=1)
-NOW = datetime(2026, 11, 23, 10, 5, tzinfo=UTC)
 
 
-def judged(job_: dict[str, Any], *pods: dict[str, Any], now: datetime | None = None) -> JobFact:
+def limited(found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, "spec": {"containers": [{"name": "main", "resources": {"limits": {"memory": "64Mi"}}}]}}
+
+
+def judged(job_: dict[str, Any], *pods: dict[str, Any], without_pod: Fault | None = None) -> JobFact:
     seen = trim_job(job_)
     assert seen is not None
-    return fact(seen, [found for found in map(trim_pod, pods) if found is not None], now)
+    return fact(seen, [found for found in map(trim_pod, pods) if found is not None], without_pod)
 
 
 # ------------------------------------------------------------------------------------------------------------ it went well
@@ -94,7 +97,9 @@ def test_a_job_that_is_being_deleted_says_so() -> None:
 def test_whether_the_run_owns_a_job_is_known() -> None:
     free = job(active=1)
     del free["metadata"]["ownerReferences"]
-    assert (judged(ACTIVE).owned, judged(free).owned) == (True, False)
+    made_so = {**free, "metadata": {**free["metadata"], "annotations": {"backstay.dev/leaves-with-run": "true"}}}
+    assert (judged(ACTIVE).owned, judged(made_so).owned) == (True, False)
+    assert judged(free).owned, "one that somebody orphaned is not ours to delete"
 
 
 def test_of_a_replaced_pod_only_the_newer_counts() -> None:
@@ -112,6 +117,16 @@ def test_of_a_replaced_pod_only_the_newer_counts() -> None:
     [
         (pod("Pending", waiting("ErrImagePull", "pull access denied")), "ImagePull", "container main: ErrImagePull: pull access denied"),
         (pod("Pending", waiting("ImagePullBackOff", "Back-off pulling")), "ImagePull", "Back-off pulling"),
+        (
+            pod("Pending", {**waiting("ErrImagePull", "not found"), "image": "shop/pay:9"}),
+            "ImagePull",
+            "container main: image shop/pay:9: ErrImagePull: not found",
+        ),
+        (
+            pod("Pending", {**waiting("ImagePullBackOff", 'Back-off pulling image "shop/pay:9"'), "image": "shop/pay:9"}),
+            "ImagePull",
+            'container main: ImagePullBackOff: Back-off pulling image "shop/pay:9"',
+        ),
         (pod("Pending", waiting("InvalidImageName", "couldn't parse image")), "ImagePull", "couldn't parse image"),
         (pod("Pending", waiting("ErrImageNeverPull")), "ImagePull", "container main: ErrImageNeverPull"),
         (pod("Pending", waiting("CreateContainerConfigError", 'secret "pay" not found')), "InvalidJob", 'secret "pay" not found'),
@@ -155,30 +170,47 @@ def test_a_sidecar_that_crashes_beside_a_running_main_is_not_stuck() -> None:
     assert (seen.stuck, seen.started) == (None, True)
 
 
-def test_a_job_without_a_pod_for_long_tells_where_to_look() -> None:
-    seen = judged(job(), now=NOW)
-    assert seen.stuck is not None
-    assert seen.stuck.type == "Unschedulable"
-    assert "kubectl describe job -n shop order-1-charge" in seen.stuck.detail
+REFUSED = Fault("AdmissionDenied", "the pod is refused", "violates PodSecurity")
 
 
 @pytest.mark.parametrize(
-    ("manifest", "now"),
+    ("manifest", "pods", "expected"),
     [
-        (job(), None),
-        (job(), datetime(2026, 11, 23, 10, 0, 3, tzinfo=UTC)),
-        (job(active=1), NOW),
-        (job(terminating=1), NOW),
+        (job(), [], True),
+        (job(active=1), [], False),
+        (job(terminating=1), [], False),
+        (job(suspend=True), [], False),
+        (job(condition="Complete", succeeded=1), [], False),
+        (job(), [pod("Pending")], False),
+        (job(), [pod("Succeeded", ended(0))], False),
+        (job(), [pod("Failed", **disrupted("EvictionByEvictionAPI"))], True),
     ],
 )
-def test_a_job_that_has_or_may_soon_have_a_pod_is_not_stuck(manifest: dict[str, Any], now: datetime | None) -> None:
-    assert judged(manifest, now=now).stuck is None
+def test_a_job_is_podless_while_nothing_could_do_its_work(manifest: dict[str, Any], pods: list[dict[str, Any]], expected: bool) -> None:
+    seen = trim_job(manifest)
+    assert seen is not None
+    assert is_podless(seen, [found for found in map(trim_pod, pods) if found]) == expected
+
+
+def test_a_job_without_a_pod_says_why_there_is_none_and_otherwise_where_to_look() -> None:
+    assert (judged(job()).stuck, judged(job()).unexplained) == (None, True)
+    told = judged(job(), without_pod=REFUSED)
+    assert (told.stuck, told.unexplained) == (REFUSED, False)
+    assert not judged(ACTIVE).unexplained, "its controller says that there is one"
+    seen = trim_job(job())
+    assert seen is not None
+    assert "kubectl describe job -n shop order-1-charge" in unexplained(seen).detail
+
+
+def test_why_there_was_no_pod_does_not_count_once_there_is_one() -> None:
+    assert judged(ACTIVE, pod("Pending"), without_pod=REFUSED).stuck is None
 
 
 def test_a_job_that_somebody_suspended_says_so_at_once() -> None:
-    seen = judged(job(suspend=True))
-    assert seen.stuck is not None
+    seen = judged(job(suspend=True), pod("Failed", **disrupted("EvictionByEvictionAPI")))
+    assert isinstance(seen.stuck, Hold)
     assert "spec.suspend" in seen.stuck.detail
+    assert seen.lost is None, "pods of a suspended Job are taken away on purpose"
 
 
 # ---------------------------------------------------------------------------------------------------------------- it failed
@@ -190,11 +222,36 @@ def test_a_job_that_somebody_suspended_says_so_at_once() -> None:
         (pod("Failed", ended(3)), "ExitCode", "exit code 3"),
         (pod("Failed", ended(3, "first\nno stock left\n")), "ExitCode", "exit code 3; it left: first\nno stock left"),
         (pod("Failed", ended(3, '{"error": {"type": "CardDeclined"}}')), "ExitCode", "exit code 3"),
-        (pod("Failed", ended(137, reason="OOMKilled")), "OOMKilled", "more memory"),
+        (pod("Failed", ended(137, reason="OOMKilled")), "OOMKilled", "more memory than the node has; it has no limit of its own"),
+        (
+            limited(pod("Failed", ended(137, reason="OOMKilled"))),
+            "OOMKilled",
+            "exit code 137: the container used more memory than its limit of 64Mi",
+        ),
         (pod("Failed", ended(128, "exec: pay: not found in $PATH", reason="StartError")), "InvalidJob", "exec: pay: not found"),
         (pod("Failed", ended(127, "no such file", reason="ContainerCannotRun")), "InvalidJob", "no such file"),
         (pod("Failed", ended(137, "could not be located", reason="ContainerStatusUnknown")), "NodeLost", "could not be located"),
         (pod("Failed", ended(137), reason="Evicted", message="The node was low on memory"), "Evicted", "low on memory"),
+        (
+            pod("Failed", ended(137), reason="Evicted", message='Container main exceeded its local ephemeral storage limit "8Mi". '),
+            "StorageExceeded",
+            'Container main exceeded its local ephemeral storage limit "8Mi".',
+        ),
+        (
+            pod(
+                "Failed",
+                ended(137),
+                reason="Evicted",
+                message="Pod ephemeral local storage usage exceeds the total limit of containers 8Mi. ",
+            ),
+            "StorageExceeded",
+            "exceeds the total limit of containers 8Mi.",
+        ),
+        (
+            pod("Failed", ended(137), reason="Evicted", message='Usage of EmptyDir volume "scratch" exceeds the limit "1Mi". '),
+            "StorageExceeded",
+            'volume "scratch"',
+        ),
         (pod("Failed", ended(143), reason="Terminated", message="imminent node shutdown"), "NodeLost", "node shutdown"),
         (pod("Failed", reason="NodeShutdown"), "NodeLost", ""),
         (pod("Failed", reason="OutOfcpu", message="Node didn't have enough resource"), "Unschedulable", "enough resource"),
@@ -254,6 +311,73 @@ def test_a_failed_job_whose_pods_are_all_gone_was_robbed_of_them() -> None:
     assert seen.fault is not None
     assert seen.fault.type == "Evicted"
     assert "BackoffLimitExceeded: Job has reached the specified backoff limit" in seen.fault.detail
+
+
+# ----------------------------------------------------------------------------------------------------------- it was disrupted
+
+
+def deleted(found: dict[str, Any], at: str, grace: int = 0) -> dict[str, Any]:
+    """The pod was asked to go at `at`; `grace` is what is left of the time that it was given."""
+    found["metadata"] |= {"deletionTimestamp": at, "deletionGracePeriodSeconds": grace}
+    return found
+
+
+def killed(code: int, at: str) -> dict[str, Any]:
+    found = ended(code)
+    found["state"]["terminated"]["finishedAt"] = at
+    return found
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        deleted(pod("Failed", killed(143, "2026-11-23T10:01:05Z")), "2026-11-23T10:01:00Z"),
+        deleted(pod("Failed", killed(3, "2026-11-23T10:01:05Z")), "2026-11-23T10:01:30Z", grace=30),
+        deleted(pod("Failed", killed(137, "2026-11-23T10:00:59Z")), "2026-11-23T10:01:00Z"),
+        deleted(pod("Failed"), "2026-11-23T10:01:00Z"),
+        deleted(pod("Failed", killed(0, "2026-11-23T10:00:01Z"), killed(143, "2026-11-23T10:01:01Z")), "2026-11-23T10:01:00Z"),
+    ],
+    ids=["after its grace", "exits its own way", "by a clock that is behind", "before it began", "beside one that was done"],
+)
+def test_a_pod_that_was_deleted_before_it_ended_did_not_fail_by_itself(found: dict[str, Any]) -> None:
+    seen = judged(FAILED, found)
+    assert seen.fault is not None
+    assert (seen.fault.type, seen.fault.detail) == ("PodDeleted", "pod p1 was deleted before it had ended")
+
+
+def test_a_pod_that_failed_and_was_deleted_afterwards_failed() -> None:
+    seen = judged(FAILED, deleted(pod("Failed", killed(3, "2026-11-23T10:00:00Z")), "2026-11-23T10:01:00Z"))
+    assert seen.fault is not None
+    assert seen.fault.type == "ExitCode"
+
+
+@pytest.mark.parametrize("phase", ["Running", "Failed"])
+def test_a_pod_that_is_taken_away_by_a_disruption_is_waited_for_and_counted(phase: str) -> None:
+    seen = judged(job(), pod(phase, running(), **disrupted("EvictionByEvictionAPI", "Eviction API: evicting")))
+    assert (seen.state, seen.started, seen.lost_pod) == (JobState.ACTIVE, False, "uid-p1")
+    assert isinstance(seen.stuck, Hold)
+    assert (seen.stuck.title, seen.stuck.detail) == ("Waiting for another pod", "Evicted: Eviction API: evicting")
+
+
+def test_the_pod_after_a_disruption_goes_on_and_the_lost_one_stays_counted() -> None:
+    lost = pod("Failed", ended(137), **disrupted("DeletionByTaintManager"))
+    seen = judged(ACTIVE, lost, pod("Running", running(), name="p2", created="2026-11-23T10:01:00Z"))
+    assert (seen.started, seen.stuck, seen.lost_pod) == (True, None, "uid-p1")
+    assert seen.lost is not None
+    assert seen.lost.type == "NodeLost"
+
+
+def test_a_pod_whose_replacement_is_refused_says_what_refuses_it() -> None:
+    quota = Hold("Quota", "Waiting for quota", "exceeded quota: small")
+    assert judged(job(), pod("Failed", **disrupted("PreemptionByScheduler")), without_pod=quota).stuck == quota
+
+
+def test_a_pod_that_was_seen_last_before_it_vanished_still_says_what_it_died_of() -> None:
+    manifest, last = trim_job(FAILED), trim_pod(deleted(pod("Failed", killed(143, "2026-11-23T10:01:00Z")), "2026-11-23T10:01:00Z"))
+    assert manifest is not None and last is not None
+    found = fact(manifest, [replace(last, gone=True)])
+    assert found.fault is not None
+    assert found.fault.type == "PodDeleted"
 
 
 # ------------------------------------------------------------------------------------------------------------ whose it is

@@ -45,7 +45,27 @@ def test_a_terminating_namespace_is_told_from_a_missing_right() -> None:
     error = answers.error_of(403, {}, orjson.dumps(body), "POST /x")
     assert isinstance(error, errors.Forbidden)
     assert error.is_terminating_namespace
-    assert not error.is_quota
+
+
+@pytest.mark.parametrize("status", [400, 403, 409, 422, 429, 500])
+@pytest.mark.parametrize(
+    "message",
+    [
+        'admission webhook "no.example.com" denied the request: not on Sundays',
+        'admission webhook "no.example.com" denied the request without explanation',
+        "jobs.batch \"x\" is forbidden: ValidatingAdmissionPolicy 'sundays' with binding 'all' denied request: not on Sundays",
+    ],
+)
+def test_a_denial_is_told_from_any_other_answer_whatever_its_status(status: int, message: str) -> None:
+    body = orjson.dumps({"kind": "Status", "reason": "Whatever", "message": message})
+    assert type(answers.error_of(status, {}, body, "POST /x")) is errors.Denied
+
+
+def test_a_webhook_that_could_not_be_asked_is_known_not_to_have_let_anything_through() -> None:
+    message = 'Internal error occurred: failed calling webhook "x.example.com": failed to call webhook: connection refused'
+    error = answers.error_of(500, {}, orjson.dumps({"kind": "Status", "reason": "InternalError", "message": message}), "POST /x")
+    assert isinstance(error, errors.Unavailable)
+    assert error.is_failed_webhook
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from email.utils import formatdate
 
 import pytest
 
@@ -44,11 +45,30 @@ async def test_create_names_the_field_manager_and_can_have_unknown_fields_refuse
         api.answers("POST", "/apis/batch/v1/namespaces/shop/jobs", reply({"kind": "Job"}, 201))
         await client.create(JOBS, "shop", {"spec": {}}, strict=True)
         await client.create(JOBS, "shop", {"spec": {}})
+        await client.create(JOBS, "shop", {"spec": {}}, dry_run=True)
         assert [asked.query for asked in api.asked] == [
             {"fieldManager": "backstay", "fieldValidation": "Strict"},
             {"fieldManager": "backstay"},
+            {"fieldManager": "backstay", "dryRun": "All"},
         ]
         assert api.asked[0].body == {"spec": {}}
+
+
+@pytest.mark.parametrize("ahead", [300, -300, 0])
+async def test_how_far_this_clock_is_from_the_servers_is_known_from_its_answers(ahead: int) -> None:
+    async with TinyApi() as api, api.client() as client:
+        assert client.clock_skew_seconds is None
+        told = formatdate(time.time() - ahead, usegmt=True)
+        api.answers("GET", POD_PATH, reply(POD, headers={"Date": told}))
+        await client.get(PODS, "shop", "a")
+        assert client.clock_skew_seconds == pytest.approx(ahead, abs=1.5)
+
+
+async def test_a_server_that_does_not_tell_the_time_is_no_trouble() -> None:
+    async with TinyApi() as api, api.client() as client:
+        api.answers("GET", POD_PATH, reply(POD, headers={"Date": "tomorrow"}))
+        assert await client.get(PODS, "shop", "a") == POD
+        assert client.clock_skew_seconds is None
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,10 @@ def test_retries_share_the_idempotency_key() -> None:
 
 
 def test_a_job_made_while_the_run_is_being_deleted_is_not_owned_by_it() -> None:
-    assert "ownerReferences" not in built(owned=False)["metadata"]
+    metadata = built(owned=False)["metadata"]
+    assert "ownerReferences" not in metadata
+    assert metadata["annotations"]["backstay.dev/leaves-with-run"] == "true"
+    assert "backstay.dev/leaves-with-run" not in built()["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(("seconds", "deadline"), [(0.2, 1), (30, 30), (30.01, 31), (None, None)])

@@ -205,3 +205,13 @@ async def test_a_long_message_is_cut_to_what_the_server_takes(message: str) -> N
     assert asked.body["note"].endswith(" …")
     assert len(asked.body["reason"]) == 128
     assert len(asked.body["metadata"]["name"]) <= 253
+
+
+async def test_what_must_outlive_a_namespace_is_said_of_the_namespace_itself() -> None:
+    async with TinyApi() as api, api.client() as client, announcing(client) as announcer:
+        api.answers("POST", PATH.replace("/shop/", "/default/"), reply({}, 201))
+        announcer.announce_for_namespace(RUN, "Warning", "CompensationAbandoned", "run shop/order-7f2: not undone: charge")
+        (asked,) = await api.wait_asked("POST", 1)
+    assert asked.body["metadata"]["namespace"] == "default"
+    assert asked.body["regarding"] == {"apiVersion": "v1", "kind": "Namespace", "name": "shop"}
+    assert asked.body["note"] == "run shop/order-7f2: not undone: charge"

@@ -53,8 +53,29 @@ async def test_failures_are_repeated_later_and_later_and_a_success_starts_anew()
     assert delays == sorted(delays)
     assert delays[-1] == LONGEST_BACKOFF_SECONDS
     assert queue.retry(key("a"), at_least_seconds=90) == 90
+    assert queue.retry(key("a"), at_most_seconds=7) == 7
+    assert queue.retry(key("a"), at_least_seconds=90, at_most_seconds=7) == 90
     queue.succeeded(key("a"))
     assert queue.retry(key("a")) == 0.05
+
+
+async def test_a_key_that_is_held_is_not_looked_at_sooner_whatever_wakes_it() -> None:
+    queue = KeyedQueue()
+    loop = asyncio.get_running_loop()
+    queue.wake(key("a"))
+    taken = await queue.get()
+    began = loop.time()
+    queue.retry(taken, at_least_seconds=0.2, hold=True)
+    queue.wake(taken)  # while it is looked at
+    queue.done(taken)
+    queue.wake_in(taken, 0.01)
+    queue.wake(taken)
+    assert len(queue) == 0
+    assert await asyncio.wait_for(queue.get(), 5) == taken
+    assert loop.time() - began >= 0.2
+    queue.done(taken)
+    queue.wake(taken)
+    assert len(queue) == 1, "it is held no longer"
 
 
 async def test_one_key_is_never_with_two_workers_and_no_more_than_so_many_run() -> None:

@@ -10,7 +10,7 @@ from backstay.api.base import Model
 from backstay.api.crd.structural import Schema, structural
 from backstay.api.run import WorkflowRunSpec, WorkflowRunStatus
 from backstay.api.workflow import WorkflowSpec, WorkflowStatus
-from backstay.names import CATEGORY, GROUP, RUN, RUNS, VERSION, WORKFLOW, WORKFLOWS
+from backstay.names import ANNOTATION_STARTED_BY, CATEGORY, GROUP, RUN, RUNS, VERSION, WORKFLOW, WORKFLOWS
 
 HEADER: Final = "# Generated from operator/backstay/api by `python -m backstay.api.crd`; `make crds` writes it again.\n"
 
@@ -75,6 +75,13 @@ KINDS: Final = (
             {"name": "Progress", "type": "string", "jsonPath": ".status.progress", "description": "Steps done and steps known."},
             {"name": "Step", "type": "string", "jsonPath": ".status.step", "description": "What is going on now."},
             _AGE,
+            {
+                "name": "Started-By",
+                "type": "string",
+                "priority": 1,
+                "jsonPath": ".metadata.annotations." + ANNOTATION_STARTED_BY.replace(".", "\\."),
+                "description": "Who started it.",
+            },
         ),
         selectable=(".spec.workflow.name", ".status.phase"),
     ),

@@ -48,6 +48,11 @@ _RULES: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             "has(self.parameters) == has(oldSelf.parameters) && (!has(self.parameters) || self.parameters == oldSelf.parameters)",
             "a run keeps the parameters it was created with; create another run for different ones",
         ),
+        (
+            "has(self.serviceAccountName) == has(oldSelf.serviceAccountName)"
+            " && (!has(self.serviceAccountName) || self.serviceAccountName == oldSelf.serviceAccountName)",
+            "a run keeps the service account it was created with; create another run for a different one",
+        ),
         ("!has(oldSelf.cancel) || has(self.cancel)", "a cancellation cannot be taken back; create another run instead"),
     ),
 }

@@ -125,15 +125,16 @@ def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
 
 
 async def _serve(settings: Settings, login: "Login") -> Exit:
-    from backstay.cli.preflight import check
+    from backstay.cli.preflight import POD_PATIENCE_SECONDS, check, when_it_serves
     from backstay.cli.views.text import listed
     from backstay.handlers.app import registry_for
     from backstay.kube.client import Client
+    from backstay.kube.login import in_cluster
     from backstay.observe.metrics import Metrics
 
     access = await asyncio.to_thread(login)
     async with Client(access, login) as probe:
-        await check(probe, settings.namespaces)
+        await when_it_serves(lambda: check(probe, settings.namespaces), POD_PATIENCE_SECONDS if login is in_cluster else 0)
     metrics = Metrics()
     log.info("backstay %s looks after %s of %s", __version__, listed(settings.namespaces) or "all namespaces", access.server)
     try:

@@ -40,7 +40,7 @@ async def why(
 
     async with place.connect() as (client, namespace):
         found = await read_whole(client, await get_run(client, namespace, run_name(run)))
-        evidence = await _evidence(client, found)
+        evidence = await evidence_of(client, found)
     answer = answer_of(found, evidence, datetime.now(UTC))
     if output is not Format.TEXT:
         print_data({"name": found.name, "namespace": found.namespace, "status": found.shown_phase, **answer.to_json()}, output)
@@ -50,7 +50,7 @@ async def why(
         print_lines([line(Span("→ ", "dim"), clean(answer.mend))])
 
 
-async def _evidence(client: "Client", run: "Run") -> "Evidence":
+async def evidence_of(client: "Client", run: "Run") -> "Evidence":
     """Ask for what the status does not say. What may not be read is left out."""
     from backstay.cli.views.why import Evidence, active_jobs
     from backstay.errors import Forbidden, NotFound
@@ -76,7 +76,7 @@ async def _evidence(client: "Client", run: "Run") -> "Evidence":
         if name in jobs:
             job = seen_job(jobs[name])
             own = [pod for pod in pods if pod.job_uid == job.uid]
-            facts[name] = fact(job, own, datetime.now(UTC))
+            facts[name] = fact(job, own)
             if own:
                 newest[name] = max(own, key=lambda pod: pod.created_at).name
     uids = [jobs[name]["metadata"]["uid"] for name in wanted if name in jobs and name not in newest]
@@ -88,6 +88,7 @@ async def _evidence(client: "Client", run: "Run") -> "Evidence":
 async def _warnings(client: "Client", run: "Run", job_uids: list[str]) -> list[str]:
     """The warnings about the run and about Jobs that have no pod, the oldest first: a quota shows nowhere else."""
     from backstay.errors import ApiError
+    from backstay.executors.refusals import time_of
     from backstay.kube import resources
 
     found: list[tuple[str, str]] = []
@@ -96,15 +97,10 @@ async def _warnings(client: "Client", run: "Run", job_uids: list[str]) -> list[s
             page = await client.list(resources.EVENTS, run.namespace, field_selector=f"regarding.uid={uid}")
         except ApiError:
             continue
-        found += [(_when(event), str(event.get("note") or "")) for event in page.items if _tells(event)]
+        found += [(time_of(event), str(event.get("note") or "")) for event in page.items if _tells(event)]
     return [words for _, words in sorted(found)]
 
 
 def _tells(event: dict[str, Any]) -> bool:
     """Of a run's own events only those count that tell of trouble with the API server; of a Job's, those that tell why it has no pod."""
     return event.get("type") == "Warning" and event.get("reason") in ("Waiting", "FailedCreate")
-
-
-def _when(event: dict[str, Any]) -> str:
-    series = event.get("series") or {}
-    return str(series.get("lastObservedTime") or event.get("eventTime") or event.get("deprecatedLastTimestamp") or "")

@@ -36,6 +36,7 @@ _KINDS: Final = {
     "StepSkipped": "is skipped",
     "StepSucceeded": "has succeeded",
     "StepRetrying": "failed and will be tried again",
+    "StepDisrupted": "was disrupted and runs again, without using up an attempt",
     "StepCatching": "failed, and a handler takes over",
     "StepCaught": "is done: its handler has dealt with the error",
     "StepStopping": "is stopped",
@@ -43,6 +44,7 @@ _KINDS: Final = {
     "StepCancelled": "was stopped before its end",
     "StepCompensated": "is undone",
     "JobSeen": "its Job is known",
+    "JobHeld": "its Job cannot be made yet",
     "LateResult": "ended after it was given up",
     "DeadlineMoved": "its deadline has moved",
 }

@@ -17,8 +17,10 @@ from backstay.cli.views.text import clean, counted, length, listed, moment, one_
 from backstay.engine import codec
 from backstay.engine.compensation import to_undo
 from backstay.engine.conditions import going_on, stuck_at
-from backstay.engine.model import Fault, JobFact, JobState, Phase, StepRecord
+from backstay.engine.model import Fault, Hold, JobFact, JobState, Phase, StepRecord
 from backstay.engine.paths import undo_path, undone_by
+from backstay.engine.policies.disruption import MAX_DISRUPTIONS
+from backstay.executors.refusals import of_pod
 from backstay.names import ANNOTATION_RELEASE
 
 LATE: Final = timedelta(seconds=30)
@@ -34,6 +36,7 @@ class Cause(StrEnum):
     WORKFLOW = "Workflow"
     RESUME = "Resume"
     PERSON = "Person"
+    HOLD = "Hold"
     POD_START = "PodStart"
     API = "ApiServer"
     RETRY = "Retry"
@@ -46,7 +49,9 @@ class Cause(StrEnum):
 
 _URGENCY: Final = {
     cause: rank
-    for rank, cause in enumerate((Cause.PERSON, Cause.API, Cause.OPERATOR, Cause.POD_START, Cause.RETRY, Cause.STOP, Cause.JOB, Cause.STEP))
+    for rank, cause in enumerate(
+        (Cause.PERSON, Cause.HOLD, Cause.API, Cause.OPERATOR, Cause.POD_START, Cause.RETRY, Cause.STOP, Cause.JOB, Cause.STEP)
+    )
 }
 """Which of several steps that go on at once to name first: what somebody must mend before what goes well; timers last."""
 
@@ -225,6 +230,11 @@ def _step(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> An
 def _retrying(run: Run, record: StepRecord, now: datetime) -> Answer:
     what = f"{record.error.type}: {_short(record.error.detail or record.error.title, 200)}" if record.error else "an error"
     most = _most_attempts(run, record)
+    if record.then is Phase.RUNNING:
+        times = f"{counted(record.disruptions, 'disruption')}, at most {MAX_DISRUPTIONS}"
+        when = f"in {length(record.due_at - now)}" if record.due_at and record.due_at > now else "now"
+        sentence = f"{_name(record)} was disrupted ({what}), and the same attempt runs again {when} ({times})"
+        return Answer(Cause.RETRY, sentence, "", record.path, record.due_at)
     attempt = f"attempt {record.attempt + 1}{f' of {most}' if most else ''}"
     due = record.due_at
     if due is None or due <= now:
@@ -254,14 +264,18 @@ def _late(record: StepRecord, due: datetime | None, now: datetime, sentence: str
 
 def _job(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> Answer:
     fact = evidence.jobs.get(record.job or "")
+    if record.held_since is not None and record.message and (fact is None or (fact.state is JobState.ACTIVE and not fact.started)):
+        return _held(record, record.message, now)
     if fact is None:
         return _without_job(run, record, evidence, now)
     if fact.state is not JobState.ACTIVE:
         ended = f"the Job of {_name(record)} has ended ({fact.state}), and the operator is about to read its result"
         return Answer(Cause.OPERATOR, ended, "", record.path)
     if not fact.started and evidence.warnings and record.job not in evidence.pods:
-        sentence = f"no pod can be created for {_name(record)}: {_short(evidence.warnings[-1])}"
-        return Answer(Cause.PERSON, sentence, _warning_mend(evidence), record.path)
+        refusal = of_pod(evidence.warnings[-1])
+        if isinstance(refusal, Hold):
+            return _held(record, f"{refusal.title}: {refusal.detail}", now)
+        return _stuck(run, record, refusal, evidence, now)
     if fact.stuck is not None and not fact.started:
         return _stuck(run, record, fact.stuck, evidence, now)
     if not fact.started:
@@ -293,6 +307,22 @@ def _without_job(run: Run, record: StepRecord, evidence: Evidence, now: datetime
     return Answer(Cause.OPERATOR, sentence, _OPERATOR_MEND if now - began > LATE else "", record.path)
 
 
+def _held(record: StepRecord, message: str, now: datetime) -> Answer:
+    """Something stands in the way that passes by itself; who wants it to pass sooner is told how."""
+    since = f" (for {length(now - record.held_since)})" if record.held_since else ""
+    mend = next((mend for words, mend in _PASSING.items() if message.startswith(words)), "it goes on by itself once that has passed")
+    return Answer(Cause.HOLD, f"{_name(record)} is held back{since}: {_short(message)}", mend, record.path)
+
+
+_PASSING: Final = {
+    "Waiting for quota": "it goes on by itself when there is room: raise the quota, or delete Jobs and runs that have ended",
+    "Waiting for an admission webhook": "it goes on by itself when the webhook answers: look at the service that the message names",
+    "Waiting for rights": "it goes on by itself once the right is granted",
+    "Waiting for another pod": "it goes on by itself as soon as the old pod is surely gone; of a node that never comes back, delete the Node",
+    "Waiting for the Job to be resumed": "it goes on by itself when the Job's spec.suspend is false again",
+}
+
+
 def _warning_mend(evidence: Evidence) -> str:
     text = evidence.warnings[-1]
     if "quota" in text:
@@ -315,7 +345,8 @@ def _stuck(run: Run, record: StepRecord, stuck: Fault, evidence: Evidence, now: 
 _MENDS: Final = {
     "ImagePull": "mend the image's name in the workflow, push the image, or give the service account a pull secret",
     "Unschedulable": "free or add room in the cluster, lower the requests, or mend the node selector",
-    "InvalidJob": "create the Secret or ConfigMap that is missing, or mend the command in the workflow",
+    "InvalidJob": "create the Secret, ConfigMap or service account that is missing, or mend the command in the workflow",
+    "AdmissionDenied": "mend what the policy objects to in the workflow's job, or the policy",
 }
 
 

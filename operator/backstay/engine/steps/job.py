@@ -5,7 +5,10 @@
     Running   succeeded  Succeeded  its Pod succeeded; the outputs are its termination message
     Running   failed     Retrying   where the retry policy says so, else a catch or Failed
     Retrying  due        Running    the next attempt: another Job
-    Running   gone       Retrying   the Job was there and is no more (JobDeleted)
+    Running   gone       Retrying   the Job was there and is no more (JobDeleted); the same attempt again where the run's deletion took it
+    Running   held       Running    a quota, or a webhook that is down, holds it back: it waits, and its startTimeout does not run
+    Running   disrupted  Running    its pod was evicted, its node lost: the Job controller runs another; told and counted
+    Running   robbed     Retrying   its pod was taken away and the Job failed of it: the same attempt again, as another Job
     Running   timeout    Stopping   attemptTimeout, timeout or startTimeout is over: the Job is deleted, then it failed
     Running   stop       Stopping   the Job is deleted
     Stopping  gone       Cancelled  the Job and its Pods are gone
@@ -19,16 +22,18 @@ Example:
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import orjson
 
 from backstay.api.base import format_duration
+from backstay.api.faults import DISRUPTIONS
 from backstay.api.steps import JobAction
-from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed
-from backstay.engine.model import Fault, JobFact, JobState, Json, Phase, StepRecord
+from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed, waited
+from backstay.engine.model import Fault, Hold, JobFact, JobState, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
+from backstay.engine.policies.disruption import MAX_DISRUPTIONS, delay_after, words_of
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.turn import Turn
 from backstay.names import OUTPUT_LIMIT_BYTES, job_name
@@ -78,9 +83,9 @@ class Job:
     # ------------------------------------------------------------------------------------------------------ beginning
 
     def begin(self, turn: Turn, node: Node, path: str) -> None:
-        self._attempt(turn, node, path, 1, begun(turn, node))
+        self._attempt(turn, node, path, 1, {"attempt_started_at": turn.now, **begun(turn, node)})
 
-    def _attempt(self, turn: Turn, node: Node, path: str, attempt: int, changes: dict[str, Any]) -> None:
+    def _attempt(self, turn: Turn, node: Node, path: str, attempt: int, changes: dict[str, Any], disruptions: int = 0) -> None:
         inputs = self._inputs(turn, node.body, path)
         size = len(orjson.dumps(inputs))
         if size > MAX_INPUT_BYTES:
@@ -92,14 +97,13 @@ class Job:
             path,
             phase=Phase.RUNNING,
             attempt=attempt,
-            attempt_started_at=turn.now,
             inputs=inputs,
-            job=job_name(turn.identity.name, turn.identity.uid, path, attempt),
+            job=job_name(turn.identity.name, turn.identity.uid, path, attempt, disruptions),
             job_uid=None,
             due_at=None,
             **changes,
         )
-        self._wake_for_timers(turn, node, turn.now)
+        self._wake_for_timers(turn, node, turn.steps[path])
         turn.wake(turn.now + CONFIRM_AFTER)
 
     def _inputs(self, turn: Turn, body: Body, path: str) -> dict[str, Json]:
@@ -121,65 +125,140 @@ class Job:
 
     def proceed(self, turn: Turn, node: Node, record: StepRecord) -> None:
         if record.phase is Phase.RETRYING:
-            self._attempt(turn, node, record.path, record.attempt + 1, {})
+            self._again(turn, node, record)
             return
         name = record.job or ""
         fact = own_fact(turn, record)
         refusal = turn.observations.refused.get(name)
+        obstacle = turn.observations.held.get(name) if fact is None else None if fact.started else fact.stuck
         if fact is not None and fact.state is not JobState.ACTIVE:
             self._ended(turn, node, record, fact)
         elif fact is None and refusal is not None:
             fail(turn, node, record.path, Fault(refusal.type, "The Job was refused", refusal.detail))
         elif fact is None and (record.job_uid or name in turn.observations.vanished):
-            detail = f"Job {name} was there and is no more; somebody deleted it before its result was known"
-            fail(turn, node, record.path, Fault("JobDeleted", "The Job was deleted", detail))
-        elif fault := self._overdue(turn, node, record, fact):
+            self._deleted(turn, node, record)
+        elif fact is not None and fact.lost is not None and fact.lost_pod != record.lost_pod:
+            self._disrupted(turn, node, record, fact.lost, fact.lost_pod)
+        elif fault := self._overdue(turn, node, record, fact, obstacle):
             begin_stopping(turn, node, record, Phase.FAILED, fault)
         else:
-            self._watch(turn, node, record, fact)
+            self._watch(turn, node, record, fact, obstacle)
+
+    def _again(self, turn: Turn, node: Node, record: StepRecord) -> None:
+        """Another attempt; or the same one, which was disrupted: its attemptTimeout goes on, its startTimeout begins anew."""
+        if record.then is Phase.RUNNING:
+            changes = {"then": None, "starting_since": turn.now, "reason": f"again, after {words_of(record.disruptions)}"}
+            self._attempt(turn, node, record.path, record.attempt, changes, record.disruptions)
+        else:
+            fresh = {"attempt_started_at": turn.now, "starting_since": None, "disruptions": 0}
+            self._attempt(turn, node, record.path, record.attempt + 1, fresh)
 
     def _ended(self, turn: Turn, node: Node, record: StepRecord, fact: JobFact) -> None:
         output, error = read_output(fact)
         if fact.state is JobState.SUCCEEDED and error is None:
             succeed(turn, record.path, outputs=output, job_uid=fact.uid, error=None)
+        elif error is None and fact.fault is not None and fact.fault.type in DISRUPTIONS:
+            self._robbed(turn, node, record, fact.fault, fact.lost_pod)
         else:
             fail(turn, node, record.path, error or fact.fault or Fault("ExitCode", "The container failed"))
 
-    def _overdue(self, turn: Turn, node: Node, record: StepRecord, fact: JobFact | None) -> Fault | None:
+    def _deleted(self, turn: Turn, node: Node, record: StepRecord) -> None:
+        """Somebody deleted the Job; or the garbage collector did, because the run is deleted in the foreground while it is being undone."""
+        detail = f"Job {record.job} was there and is no more; somebody deleted it before its result was known"
+        fault = Fault("JobDeleted", "The Job was deleted", detail)
+        if turn.run.phase is Phase.COMPENSATING and turn.observations.wish.delete:
+            self._robbed(turn, node, record, fault, "")
+        else:
+            fail(turn, node, record.path, fault)
+
+    def _disrupted(self, turn: Turn, node: Node, record: StepRecord, fault: Fault, pod: str) -> None:
+        """The Job controller runs another pod: tell, and count, for it would do so for ever."""
+        count = record.disruptions + 1
+        if count > MAX_DISRUPTIONS:
+            begin_stopping(turn, node, record, Phase.FAILED, _too_many(fault, count))
+            return
+        words = f"{fault.type}: {fault.detail or fault.title}"
+        message = f"Waiting for another pod: {words} ({words_of(count)}, at most {MAX_DISRUPTIONS})"
+        turn.change_step(
+            "StepDisrupted", record.path, disruptions=count, lost_pod=pod, message=message, held_since=turn.now, reason=message
+        )
+
+    def _robbed(self, turn: Turn, node: Node, record: StepRecord, fault: Fault, pod: str) -> None:
+        """The Job has failed, because Kubernetes counts what happened as a failure of its pod: the engine runs the attempt again."""
+        count = record.disruptions + (not pod or pod != record.lost_pod)
+        if count > MAX_DISRUPTIONS:
+            fail(turn, node, record.path, _too_many(fault, count))
+            return
+        due = turn.now + delay_after(count)
+        reason = f"{fault.type}: {fault.detail or fault.title} ({words_of(count)}, at most {MAX_DISRUPTIONS})"
+        turn.change_step(
+            "StepDisrupted",
+            record.path,
+            phase=Phase.RETRYING,
+            then=Phase.RUNNING,
+            error=fault,
+            due_at=due,
+            disruptions=count,
+            lost_pod=None,
+            held_since=None,
+            message=None,
+            inputs=None,
+            reason=reason,
+        )
+        turn.wake(due)
+
+    def _overdue(self, turn: Turn, node: Node, record: StepRecord, fact: JobFact | None, obstacle: Fault | None) -> Fault | None:
         began = record.attempt_started_at
         if began is None:
             return None
         if node.attempt_timeout is not None and began + node.attempt_timeout <= turn.now:
             took = format_duration(node.attempt_timeout)
-            return Fault("Timeout", "The attempt took too long", f"it has not ended within {took}; see its attemptTimeout")
-        if fact is not None and not fact.started and began + node.body.start_timeout <= turn.now:
+            return Fault("Timeout", "The attempt took too long", f"it has not ended within {took}{waited(record)}; see its attemptTimeout")
+        waits = obstacle is not None if fact is None else not (fact.started or fact.unexplained)
+        is_held = record.held_since is not None or isinstance(obstacle, Hold)
+        if waits and not is_held and (record.starting_since or began) + node.body.start_timeout <= turn.now:
             took = format_duration(node.body.start_timeout)
-            stuck = fact.stuck or Fault("StartTimeout", "The pod did not start", "no container has begun to run")
+            stuck = obstacle or Fault("StartTimeout", "The pod did not start", "no container has begun to run")
             return Fault(
                 stuck.type, stuck.title or "The pod did not start", f"{stuck.detail} (not started within {took}; see its startTimeout)"
             )
         return None
 
-    def _watch(self, turn: Turn, node: Node, record: StepRecord, fact: JobFact | None) -> None:
+    def _watch(self, turn: Turn, node: Node, record: StepRecord, fact: JobFact | None, obstacle: Fault | None) -> None:
         """Nothing has ended: say what it waits for, and note the Job's UID in good time."""
-        began = record.attempt_started_at or turn.now
-        self._wake_for_timers(turn, node, began)
-        if fact is None:
-            return
-        words = f"{fact.stuck.type}: {fact.stuck.detail}" if fact.stuck and not fact.started else None
-        if words and record.message and words.partition(":")[0] == record.message.partition(":")[0]:
-            words = record.message  # the kubelet says the same in ever new words: no write for that
-        if record.job_uid is None and (began + CONFIRM_AFTER <= turn.now or words):
-            turn.change_step("JobSeen", record.path, job_uid=fact.uid, inputs=None, message=words, reason=words or "")
-        elif record.message != words:
-            turn.change_step("JobSeen", record.path, message=words, reason=words or "it runs")
-        elif record.job_uid is None:
-            turn.wake(began + CONFIRM_AFTER)
+        confirm_at = (record.attempt_started_at or turn.now) + CONFIRM_AFTER
+        changes = self._waiting(turn, record, fact, obstacle)
+        if fact is not None and record.job_uid is None:
+            if changes or confirm_at <= turn.now:
+                changes |= {"job_uid": fact.uid, "inputs": None}
+            else:
+                turn.wake(confirm_at)
+        if changes:
+            words = changes.get("message", record.message)
+            kind = "JobSeen" if fact is not None else "JobHeld"
+            record = turn.change_step(kind, record.path, reason=words or ("" if "job_uid" in changes else "it goes on"), **changes)
+        self._wake_for_timers(turn, node, record)
 
-    def _wake_for_timers(self, turn: Turn, node: Node, began: datetime) -> None:
-        for limit in (node.attempt_timeout, node.body.start_timeout):
-            if limit is not None and began + limit > turn.now:
-                turn.wake(began + limit)
+    def _waiting(self, turn: Turn, record: StepRecord, fact: JobFact | None, obstacle: Fault | None) -> dict[str, Any]:
+        """Return what changes of what it waits for. While nobody knows why there is no Job, it waits for what it did."""
+        if fact is None and obstacle is None:
+            return {}
+        words = _words_of(obstacle)
+        if words and record.message and words.partition(":")[0] == record.message.partition(":")[0]:
+            words = record.message  # the same is said in ever new words: no write for that
+        changes: dict[str, Any] = {} if words == record.message else {"message": words}
+        if isinstance(obstacle, Hold) and record.held_since is None:
+            changes["held_since"] = turn.now
+        elif record.held_since is not None and not isinstance(obstacle, Hold):
+            changes |= {"held_since": None, "starting_since": turn.now}
+        return changes
+
+    def _wake_for_timers(self, turn: Turn, node: Node, record: StepRecord) -> None:
+        began = record.attempt_started_at or turn.now
+        start = None if record.held_since else (record.starting_since or began) + node.body.start_timeout
+        for moment in (began + node.attempt_timeout if node.attempt_timeout is not None else None, start):
+            if moment is not None and moment > turn.now:
+                turn.wake(moment)
 
     # ------------------------------------------------------------------------------------------------------- stopping
 
@@ -204,6 +283,17 @@ class Job:
 
     def outputs(self, turn: Turn, node: Node, record: StepRecord) -> Json:
         return record.outputs
+
+
+def _words_of(obstacle: Fault | None) -> str | None:
+    if obstacle is None:
+        return None
+    return f"{obstacle.title if isinstance(obstacle, Hold) else obstacle.type}: {obstacle.detail}"
+
+
+def _too_many(fault: Fault, count: int) -> Fault:
+    detail = f"{fault.detail or fault.title}; this attempt was disrupted {count} times, of at most {MAX_DISRUPTIONS}"
+    return Fault(fault.type, fault.title, detail)
 
 
 def own_fact(turn: Turn, record: StepRecord) -> JobFact | None:
