@@ -1,18 +1,15 @@
-"""The chart on a real API server: it installs, gives the operator exactly its rights, upgrades, and leaves the users' work when it goes."""
+"""The chart on a real API server: it installs, gives the operator exactly its rights, and users theirs."""
 
-import json
-import shutil
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.chart.helm import CHART, Manifest, parsed, run_helm
-from tests.cluster.control_plane import ControlPlane
+from tests.chart.helm import CHART, parsed, run_helm
+from tests.chart.operated import ABSENT, Release
 from tests.support.kubectl import Kubectl
 
 pytestmark = pytest.mark.e2e
@@ -35,36 +32,30 @@ GROUPS |= dict.fromkeys(("roles", "rolebindings", "clusterroles", "clusterrolebi
 
 @dataclass(frozen=True)
 class Installed:
-    """The chart, installed in SYSTEM on a control plane of its own, with the namespaces shop, store and bystander beside it."""
+    """The chart, installed in SYSTEM, with the namespaces shop, store and bystander beside it, and a narrow release for the first two."""
 
     kubectl: Kubectl
-
-    def helm(self, *arguments: str | Path, namespace: str = SYSTEM, values: Manifest | None = None) -> str:
-        result = run_helm(*arguments, "--kubeconfig", self.kubectl.kubeconfig, "--namespace", namespace, values=values)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
-
-    def wait_until_established(self) -> None:
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/workflows.backstay.dev", "crd/workflowruns.backstay.dev")
+    release: Release
 
 
 @pytest.fixture(scope="module")
-def installed(fresh_control_plane: ControlPlane) -> Iterator[Installed]:
-    kubectl = Kubectl(fresh_control_plane.kubeconfig)
-    for namespace in (SYSTEM, "shop", "store", "bystander", "narrow-system"):
+def installed(release: Release) -> Iterator[Installed]:
+    kubectl = release.cluster.kubectl
+    for namespace in ("shop", "store", "bystander", "narrow-system"):
         kubectl("create", "namespace", namespace)
-    kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
-    each = Installed(kubectl)
-    each.helm("install", RELEASE, CHART)
-    each.wait_until_established()
-    narrow = {
+    values = {
+        **ABSENT,
         "watchNamespaces": ["shop", "store"],
         "crds": {"enabled": False},
         "userRoles": {"enabled": False},
-        "fullnameOverride": "narrow",
+        "admissionPolicies": {"enabled": False},
     }
-    each.helm("install", "narrow", CHART, namespace="narrow-system", values=narrow)
-    yield each
+    where = ("--kubeconfig", kubectl.kubeconfig, "--namespace", "narrow-system")
+    result = run_helm("install", "narrow", CHART, *where, values={**values, "fullnameOverride": "narrow"})
+    assert result.returncode == 0, result.stderr
+    yield Installed(kubectl, release)
+    result = run_helm("uninstall", "narrow", *where)
+    assert result.returncode == 0, result.stderr
 
 
 def allowed(kubectl: Kubectl, user: str, questions: list[tuple[str, str, str | None]]) -> list[bool]:
@@ -89,21 +80,21 @@ def each_of(namespace: str | None, *words: str) -> list[tuple[str, str, str | No
 
 
 NEEDED = (
-    "get,list,watch,patch workflows workflowruns",
-    "delete workflowruns",
+    "list,watch workflows",
+    "get,list,watch,patch,delete workflowruns",
     "patch workflows/status workflowruns/status",
     "update workflowruns/finalizers",
     "get,list,watch,create,delete jobs",
-    "get,list,watch pods",
+    "list,watch pods",
     "get,list,create,delete controllerrevisions",
-    "create,patch events",
+    "list,create,patch events",
 )
 FORBIDDEN = (
-    "create,update,delete,deletecollection workflows",
+    "get,create,update,patch,delete,deletecollection workflows",
     "create,update,deletecollection workflowruns",
     "update workflows/status workflowruns/status",
     "update,patch,deletecollection jobs jobs/status",
-    "create,update,patch,delete pods pods/exec pods/attach pods/ephemeralcontainers",
+    "get,create,update,patch,delete pods pods/exec pods/attach pods/ephemeralcontainers",
     "get pods/log",
     "update,patch controllerrevisions",
     "get,list,watch,create secrets configmaps",
@@ -168,17 +159,9 @@ def test_a_user_of_a_namespace_may_do_with_workflows_what_the_role_says(installe
     assert _wrong(kubectl, user, each_of("shop", *may_not) + each_of("store", *may), expected=False) == []
 
 
-def test_the_operators_pod_is_admitted_where_only_restricted_pods_are(installed: Installed) -> None:
-    select = ("--namespace", SYSTEM, "--selector", "app.kubernetes.io/name=backstay")
-    installed.kubectl.until("get", "pods", *select, "-o", "name", shows=bool)
-    (pod,) = installed.kubectl.json("get", "pods", *select)["items"]
-    assert pod["status"]["phase"] == "Pending", "there is no node, so nothing runs it"
-    assert pod["spec"]["serviceAccountName"] == RELEASE
-
-
 def test_all_that_the_chart_makes_is_accepted_without_a_warning(installed: Installed) -> None:
     result = run_helm("template", "other", CHART, "--namespace", SYSTEM, values={"networkPolicy": {"enabled": True}})
-    manifests = [each for each in parsed(result.stdout) if each and each["kind"] != "CustomResourceDefinition"]
+    manifests = [each for each in parsed(result.stdout) if each and each["kind"] not in ("CustomResourceDefinition", "Pod")]
     arguments = ("apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "--namespace", SYSTEM, "-f", "-")
     told = installed.kubectl(*arguments, given={"apiVersion": "v1", "kind": "List", "items": manifests}).splitlines()
     assert len(told) == len(manifests)
@@ -192,46 +175,7 @@ def test_helms_own_record_of_the_release_has_room_to_grow(installed: Installed) 
     assert len(b64decode(record["data"]["release"])) < 700_000, "the definitions have grown: shorten their descriptions or their levels"
 
 
-def _run(name: str) -> dict[str, Any]:
-    steps = [{"name": "greet", "job": {"image": "busybox:1.36", "command": ["echo", "hello"]}}]
-    return {
-        "apiVersion": "backstay.dev/v1alpha1",
-        "kind": "WorkflowRun",
-        "metadata": {"name": name, "namespace": "bystander"},
-        "spec": {"workflow": {"inline": {"steps": steps}}},
-    }
-
-
 def test_the_first_workflow_of_the_notes_is_accepted(installed: Installed) -> None:
-    notes = installed.helm("get", "notes", RELEASE)
+    notes = installed.release.helm("get notes")
     example = yaml.safe_load(notes.split("<<EOF\n", 1)[1].split("  EOF", 1)[0])
     assert "created (server dry run)" in installed.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", given=example)
-
-
-def test_an_upgrade_brings_new_definitions_and_keeps_the_runs(installed: Installed, tmp_path: Path) -> None:
-    kubectl = installed.kubectl
-    kubectl("create", "-f", "-", given=_run("before-the-upgrade"))
-    newer = tmp_path / "backstay"
-    shutil.copytree(CHART, newer)
-    for file in (newer / "crd-bases").glob("*.yaml"):
-        (definition,) = parsed(file.read_text())
-        definition["spec"]["names"]["categories"] = ["backstay", "newer"]
-        file.write_text(json.dumps(definition))
-    installed.helm("upgrade", RELEASE, newer, values={"log": {"level": "debug"}})
-    assert "before-the-upgrade" in kubectl.until("get", "workflowruns", "--namespace", "bystander", "-o", "name", shows=bool)
-    assert "newer" in kubectl("get", "crd", "workflowruns.backstay.dev", "-o", "jsonpath={.spec.names.categories}")
-    (container,) = kubectl.json("get", "deployment", RELEASE, "--namespace", SYSTEM)["spec"]["template"]["spec"]["containers"]
-    assert "--log-level=debug" in container["args"]
-
-
-def test_uninstalling_leaves_definitions_and_runs_and_a_new_release_takes_them_over(installed: Installed) -> None:
-    kubectl = installed.kubectl
-    kubectl("create", "-f", "-", given=_run("before-it-went"))
-    installed.helm("uninstall", RELEASE)
-    assert kubectl("get", "deployments,serviceaccounts", "--namespace", SYSTEM, "-o", "name") == "serviceaccount/default\n"
-    assert kubectl("get", "clusterroles,clusterrolebindings", "--selector", f"app.kubernetes.io/instance={RELEASE}", "-o", "name") == ""
-    assert kubectl("get", "workflowruns", "--namespace", "bystander", "-o", "name", "before-it-went")
-    installed.helm("install", RELEASE, CHART)
-    installed.wait_until_established()
-    assert kubectl("get", "workflowruns", "--namespace", "bystander", "-o", "name", "before-it-went")
-    assert _wrong(kubectl, OPERATOR, each_of("bystander", *NEEDED), expected=True) == []

@@ -1,134 +1,292 @@
-"""The operator works with the rights that the chart gives it: it runs as the chart's service account, and the API server refuses it nothing."""
+"""The operator's rights, each one proved: it lives with them and is refused nothing, and it has none that nobody would miss."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-import yaml
 
-from tests.chart.helm import CHART, NAMESPACE, Manifest, run_helm
-from tests.cluster.control_plane import ControlPlane
-from tests.support.cluster import EXAMPLES, Cluster, Object, Place, condition
-from tests.support.operator_process import OperatorProcess
-from tests.support.real_cluster import node
+from backstay.cli import preflight
+from backstay.cli.failures import CommandFailed
+from backstay.kube.client import Client
+from backstay.kube.login import find_login
+from tests.chart.operated import Release, Right, operator_rules, rights_of
+from tests.chart.story import HOLD, UNDONE, foreign_job, live_through_everything, obstruct
+from tests.scenarios.manifests import ONE, run_by_name, run_of, shell, step, workflow_of
+from tests.support.cluster import Place, condition
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 
-_NOWHERE = {"nodeSelector": {"example.com/nowhere": "true"}}
-"""The chart's own pod waits for a node for ever: the operator runs as a process of the test, where it can be looked at."""
-
-_AUDIT = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "userGroups": [f"system:serviceaccounts:{NAMESPACE}"]}, {"level": "None"}],
+RIGHTS = sorted(rights_of(operator_rules()))
+GROUP = "backstay.dev"
+NOT_REQUESTS: dict[Right, str] = {
+    (GROUP, "workflowruns/finalizers", "update"): "an admission plugin asks whether the operator may; the operator never does it",
 }
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A control plane with a node, and a record of all that the service accounts of the chart's namespace ask for."""
-    folder = tmp_path_factory.mktemp("rights")
-    policy, audit = folder / "policy.json", folder / "audit.log"
-    policy.write_text(json.dumps(_AUDIT))
-    arguments = ["--audit-policy-file", str(policy), "--audit-log-path", str(audit), "--audit-log-mode", "blocking-strict"]
-    with ControlPlane.start(folder, api_arguments=arguments) as control_plane, node(control_plane.kubeconfig, folder):
-        running = Cluster("real", control_plane.kubeconfig, folder, audit)
-        running.kubectl("create", "namespace", NAMESPACE)
-        yield running
-        running.api.close()
+def spoken(right: Right) -> str:
+    """Return a right in the words of messages: `create jobs.batch`."""
+    group, resource, verb = right
+    name, slash, subresource = resource.partition("/")
+    return f"{verb} {name}{group and '.'}{group}{slash}{subresource}"
 
 
-@pytest.fixture
-def operator_of(cluster: Cluster) -> Iterator[object]:
-    """Return a function that installs the chart and starts the operator as the release's service account."""
-    started: list[OperatorProcess] = []
-
-    def start(release: str, values: Manifest, *arguments: str) -> OperatorProcess:
-        where = ("--kubeconfig", cluster.kubeconfig, "--namespace", NAMESPACE)
-        installed = run_helm("install", release, CHART, *where, values={**_NOWHERE, "fullnameOverride": release, **values})
-        assert installed.returncode == 0, installed.stderr
-        kubeconfig = yaml.safe_load(cluster.kubeconfig.read_text())
-        kubeconfig["users"][0]["user"]["token"] = cluster.kubectl("create", "token", release, "--namespace", NAMESPACE).strip()
-        own = cluster.folder / f"{release}.kubeconfig"
-        own.touch(mode=0o600)
-        own.write_text(yaml.safe_dump(kubeconfig))
-        folder = cluster.folder / release
-        folder.mkdir()
-        ports = ("--metrics-port", "0", "--health-port", "0")
-        operator = OperatorProcess(own, folder, *ports, *arguments, environment={"BACKSTAY_SWEEP_SECONDS": "1"})
-        operator.start()
-        started.append(operator)
-        return operator
-
-    yield start
-    for each in started:
-        each.kill9()
+# ------------------------------------------------------------------------------------------------------ no less, no more
 
 
-def _asked(audit: Path, release: str) -> list[tuple[str, str, int]]:
-    """Return verb, resource and answer of each request of a release's service account."""
-    found = []
-    for line in audit.read_text().splitlines():
-        event = json.loads(line)
-        if event["user"]["username"] == f"system:serviceaccount:{NAMESPACE}:{release}":
-            about = event.get("objectRef") or {"resource": event["requestURI"]}
-            resource = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
-            found.append((event["verb"], resource, event.get("responseStatus", {}).get("code", 0)))
-    return found
+def test_an_operator_of_all_namespaces_is_refused_nothing_and_uses_every_right(release: Release) -> None:
+    place = release.cluster.place("all")
+    live_through_everything(place)
+    asked = release.asked()
+    assert [each for each in asked if each.is_forbidden] == []
+    used = {each.right for each in asked}
+    assert release.granted() == set(RIGHTS)
+    assert set(RIGHTS) - used == set(NOT_REQUESTS)
 
 
-def _refused(audit: Path, release: str) -> list[tuple[str, str, int]]:
-    return [each for each in _asked(audit, release) if each[2] in (401, 403)]
-
-
-def _holding(name: str) -> Object:
-    """A run that waits with something to undo."""
-    undo = {"job": {"image": "busybox:1.36", "command": ["echo", "undone"]}}
-    steps = [
-        {"name": "do", "job": {"image": "busybox:1.36", "command": ["echo", "done"]}, "compensate": undo},
-        {"name": "hold", "wait": {"duration": "1h"}},
-    ]
-    meta = {"name": name}
-    return {
-        "apiVersion": "backstay.dev/v1alpha1",
-        "kind": "WorkflowRun",
-        "metadata": meta,
-        "spec": {"workflow": {"inline": {"steps": steps}}},
+def test_an_operator_of_one_namespace_is_refused_nothing_and_leaves_the_others_alone(release: Release) -> None:
+    place, other = release.cluster.place("one"), release.cluster.place("other")
+    values = {
+        "watchNamespaces": [place.name],
+        "crds": {"enabled": False},
+        "userRoles": {"enabled": False},
+        "admissionPolicies": {"enabled": False},
     }
+    narrow = replace(release, name="narrow", operators=[])
+    with release.stopped():
+        other.apply(run_of("of-others", HOLD))
+        narrow.install(values=values)
+        narrow.operator("--namespace", place.name).start()
+        try:
+            live_through_everything(place)
+        finally:
+            narrow.end()
+        assert "status" not in other.run("of-others")
+        assert [each for each in narrow.asked() if each.is_forbidden] == []
+        narrow.helm("uninstall")
 
 
-def _live_through_everything(place: Place) -> None:
-    """A success, a timeout, a failure that is undone, a deletion that is undone, and a run whose time to live ends."""
-    for example in ("hello.yaml", "steps/compensate.yaml", "steps/timeout.yaml"):
-        place.apply(EXAMPLES / example)
-    assert condition(place.ended("hello"), "Succeeded") == "True"
-    assert condition(place.ended("timeout"), "Succeeded") == "True"
-    assert condition(place.ended("compensate"), "Compensated") == "True"
-    place.apply(_holding("deleted"))
-    place.reached("deleted", "hold", "Waiting")
-    place.kubectl("delete", "wfrun", "deleted", "--wait=false")
-    place.gone("deleted")
-    place.kubectl("patch", "wfrun", "hello", "--type=merge", "-p", '{"spec": {"ttl": {"succeeded": "1s"}}}')
-    place.gone("hello")
+# -------------------------------------------------------------------------------------------- each one is missed at start
 
 
-def test_an_operator_of_all_namespaces_is_refused_nothing(cluster: Cluster, operator_of) -> None:
-    operator_of("wide", {})
-    _live_through_everything(cluster.place("all"))
-    used = {(verb, resource) for verb, resource, _ in _asked(cluster.audit_log, "wide")}
-    assert {("create", "jobs"), ("delete", "jobs"), ("delete", "workflowruns"), ("create", "controllerrevisions")} <= used
-    wait_for(lambda: ("create", "events") in {(verb, name) for verb, name, _ in _asked(cluster.audit_log, "wide")}, what="no Event")
-    assert _refused(cluster.audit_log, "wide") == []
+@pytest.mark.parametrize("right", RIGHTS, ids=spoken)
+async def test_an_operator_that_lacks_a_right_says_so_before_it_begins(
+    release: Release, right: Right, caplog: pytest.LogCaptureFixture
+) -> None:
+    user = f"lacks-{RIGHTS.index(right)}"
+    rules = [
+        {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
+        for group, resource, verb in RIGHTS
+        if (group, resource, verb) != right
+    ]
+    _bind(release, user, rules)
+    access = find_login(str(release.cluster.kubeconfig))()
+    async with Client(replace(access, headers=(*access.headers, ("Impersonate-User", user)))) as client:
+        if right in NOT_REQUESTS:
+            await preflight.check(client, ())
+            assert f"without the right to {spoken(right)} in all namespaces" in caplog.text
+            return
+        with pytest.raises(CommandFailed) as told:
+            await preflight.check(client, ())
+    assert f"the rights do not suffice, missing are: {spoken(right)} in all namespaces; grant them as the chart does" in str(told.value)
 
 
-def test_an_operator_of_one_namespace_is_refused_nothing_and_leaves_the_others_alone(cluster: Cluster, operator_of) -> None:
-    place, other = cluster.place("one"), cluster.place("other")
-    values = {"watchNamespaces": [place.name], "crds": {"enabled": False}, "userRoles": {"enabled": False}}
-    other.apply(_holding("of-others"))
-    operator_of("narrow", values, "--namespace", place.name)
-    _live_through_everything(place)
-    assert "status" not in other.run("of-others")
-    assert _refused(cluster.audit_log, "narrow") == []
+def _bind(release: Release, user: str, rules: list[dict[str, list[str]]]) -> None:
+    api, version = "/apis/rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io/v1"
+    role = {"apiVersion": version, "kind": "ClusterRole", "metadata": {"name": user}, "rules": rules}
+    release.cluster.api.call("POST", f"{api}/clusterroles", role)
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user}
+    everyone = [
+        {"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"},
+        {"kind": "Group", "name": user, "apiGroup": "rbac.authorization.k8s.io"},
+    ]
+    binding = {"apiVersion": version, "kind": "ClusterRoleBinding", "metadata": {"name": user}, "roleRef": reference, "subjects": everyone}
+    release.cluster.api.call("POST", f"{api}/clusterrolebindings", binding)
+
+
+# --------------------------------------------------------------------------------------------- each one is missed at work
+
+
+class Outage:
+    """A right is taken away in a namespace of its own: what a user then sees, and what the operator says."""
+
+    def __init__(self, release: Release, place: Place, right: Right) -> None:
+        self.release, self.place, self.right = release, place, right
+        self._log = release.operators[0].log
+        self._said_before = len(self._log.read_text())
+
+    def said(self) -> str:
+        """What the operator has logged since."""
+        return self._log.read_text()[self._said_before :]
+
+    def told_of(self, run: str) -> str:
+        """What Events and the run itself tell a user."""
+        status = self.place.run(run).get("status", {})
+        return "\n".join(
+            [event.get("message", "") for event in self.place.events(run)] + [str(step.get("message")) for step in status.get("steps", ())]
+        )
+
+    def is_told(self, run: str) -> None:
+        """Wait until a user who looks at a run sees which right is missing, and what to do."""
+        wanted = f"grant this account the right to {spoken(self.right)}"
+        wait_for(
+            lambda: wanted in self.told_of(run), what=lambda: f"no word of it; there is\n{self.told_of(run)}\nand the log\n{self.said()}"
+        )
+
+    def is_logged(self) -> None:
+        """Wait until the operator's log names the missing right, and says what to do."""
+        wait_for(
+            lambda: f"grant this account the right to {spoken(self.right)}" in self.said(), what=lambda: f"the log says\n{self.said()}"
+        )
+
+
+def a_run_that_ends_late(outage: Outage, run: dict[str, object] | None = None, succeeds: str = "True") -> None:
+    """A run that is made while the right is missing tells so, and ends once it is given back."""
+    with outage.release.without(outage.right):
+        outage.place.apply(run or run_of("late", step(job=shell())))
+        outage.is_told("late")
+        assert condition(outage.place.run("late"), "Complete") != "True"
+    assert condition(outage.place.ended("late"), "Succeeded") == succeeds
+
+
+def a_saga_that_ends_late(outage: Outage) -> None:
+    a_run_that_ends_late(outage, run_of("late", UNDONE, step("no", fail={"error": "Enough"})), "False")
+    assert condition(outage.place.run("late"), "Compensated") == "True"
+
+
+def a_job_that_is_not_stopped(outage: Outage) -> None:
+    outage.place.apply(run_of("late", step(job=shell("sleep 60"))))
+    wait_for(lambda: outage.place.jobs("late"), what="no Job")
+    with outage.release.without(outage.right):
+        outage.place.kubectl("patch", "wfrun", "late", "--type=merge", "-p", '{"spec": {"cancel": {"reason": "x"}}}')
+        outage.is_told("late")
+    outage.place.ended("late")
+    wait_for(lambda: not outage.place.jobs("late"), what="the Job is still there")
+
+
+def a_job_of_somebody_else_that_cannot_be_looked_at(outage: Outage) -> None:
+    outage.place.apply(run_of("late", step(job=shell()), suspend=True))
+    outage.place.until("late", lambda run: condition(run, "Suspended") == "True")
+    foreign = foreign_job(outage.place, "late")
+    with outage.release.without(outage.right):
+        outage.place.kubectl("patch", "wfrun", "late", "--type=merge", "-p", '{"spec": {"suspend": false}}')
+        outage.is_told("late")
+        outage.place.cluster.api.delete("jobs", outage.place.name, foreign["metadata"]["name"])
+    assert condition(outage.place.ended("late"), "Succeeded") == "True"
+
+
+def a_run_that_cannot_be_read_anew(outage: Outage) -> None:
+    """What a run wants in the world is done only if nobody has overtaken: a Job that a quota holds up is such a case."""
+    obstruct(outage.place, **{"count/jobs.batch": "0"})
+    outage.place.apply(run_of("late", step(job=shell())))
+    wait_for(lambda: "exceeded quota" in outage.told_of("late"), what=lambda: outage.told_of("late"))
+    with outage.release.without(outage.right):
+        outage.is_told("late")
+        outage.place.kubectl("delete", "quota", "none")
+    assert condition(outage.place.ended("late"), "Succeeded") == "True"
+
+
+def a_finished_run_that_stays(outage: Outage) -> None:
+    outage.place.apply(run_of("late", ONE, ttl={"succeeded": "1s"}))
+    with outage.release.without(outage.right):
+        outage.is_logged()
+        assert outage.place.has_run("late")
+    outage.place.gone("late")
+
+
+def a_workflow_that_is_not_looked_at(outage: Outage) -> None:
+    with outage.release.without(outage.right):
+        outage.place.apply(workflow_of({"steps": [ONE]}, "new"), run_by_name("late", "new"))
+        outage.is_logged()
+    assert condition(outage.place.ended("late"), "Succeeded") == "True"
+
+
+def a_revision_that_cannot_be_read(outage: Outage) -> None:
+    outage.place.apply(workflow_of({"steps": [ONE]}, "new"))
+    outage.place.kubectl("wait", "wf/new", "--for=condition=Ready", "--timeout=20s")
+    a_run_that_ends_late(outage, run_by_name("late", "new"))
+
+
+def a_revision_that_stays(outage: Outage) -> None:
+    outage.place.apply(workflow_of({"steps": [ONE]}, "new"))
+    outage.place.kubectl("wait", "wf/new", "--for=condition=Ready", "--timeout=20s")
+    with outage.release.without(outage.right):
+        outage.place.kubectl("delete", "wf", "new")
+        outage.is_logged()
+        assert outage.place.cluster.api.list("controllerrevisions", outage.place.name)
+    wait_for(lambda: not outage.place.cluster.api.list("controllerrevisions", outage.place.name), what="the revision stays")
+
+
+def a_job_without_a_pod(outage: Outage) -> None:
+    obstruct(outage.place, pods="0")
+    with outage.release.without(outage.right):
+        outage.place.apply(run_of("late", step(job=shell())))
+        outage.is_told("late")
+    outage.place.kubectl("patch", "wfrun", "late", "--type=merge", "-p", '{"spec": {"cancel": {"reason": "x"}}}')
+    outage.place.ended("late")
+
+
+def events_that_are_lost(outage: Outage) -> None:
+    outage.place.apply(run_of("late", HOLD))
+    outage.place.reached("late", "hold", "Waiting")
+    with outage.release.without(outage.right):
+        for suspend, holds in (("true", "True"), ("false", "False"), ("true", "True")):
+            outage.place.kubectl("patch", "wfrun", "late", "--type=merge", "-p", f'{{"spec": {{"suspend": {suspend}}}}}')
+            outage.place.until("late", lambda run, holds=holds: condition(run, "Suspended") == holds)
+        outage.is_logged()
+
+
+AT_WORK: dict[Right, Callable[[Outage], None]] = {
+    ("batch", "jobs", "create"): a_run_that_ends_late,
+    ("batch", "jobs", "delete"): a_job_that_is_not_stopped,
+    ("batch", "jobs", "get"): a_job_of_somebody_else_that_cannot_be_looked_at,
+    (GROUP, "workflowruns/finalizers", "update"): a_run_that_ends_late,
+    (GROUP, "workflowruns/status", "patch"): a_run_that_ends_late,
+    (GROUP, "workflowruns", "patch"): a_saga_that_ends_late,
+    (GROUP, "workflowruns", "get"): a_run_that_cannot_be_read_anew,
+    (GROUP, "workflowruns", "delete"): a_finished_run_that_stays,
+    (GROUP, "workflows/status", "patch"): a_workflow_that_is_not_looked_at,
+    ("apps", "controllerrevisions", "list"): a_workflow_that_is_not_looked_at,
+    ("apps", "controllerrevisions", "create"): a_workflow_that_is_not_looked_at,
+    ("apps", "controllerrevisions", "get"): a_revision_that_cannot_be_read,
+    ("apps", "controllerrevisions", "delete"): a_revision_that_stays,
+    ("events.k8s.io", "events", "list"): a_job_without_a_pod,
+    ("events.k8s.io", "events", "create"): events_that_are_lost,
+    ("events.k8s.io", "events", "patch"): events_that_are_lost,
+}
+AT_START = {
+    (group, resource, verb)
+    for group, resource in ((GROUP, "workflows"), (GROUP, "workflowruns"), ("batch", "jobs"), ("", "pods"))
+    for verb in ("list", "watch")
+}
+"""What the operator asks for when it starts, and again when a watch ends."""
+
+
+def test_for_each_right_there_is_a_test_of_what_happens_without_it() -> None:
+    assert set(AT_WORK) | AT_START == set(RIGHTS)
+    assert set(AT_WORK) & AT_START == set()
+
+
+@pytest.mark.parametrize("right", sorted(AT_WORK), ids=spoken)
+def test_without_a_right_a_user_sees_what_is_missing_and_afterwards_nothing_is_lost(release: Release, right: Right) -> None:
+    AT_WORK[right](Outage(release, release.cluster.place(spoken(right)), right))
+
+
+def test_without_the_rights_to_look_the_operator_says_so_does_not_start_again_and_afterwards_goes_on(release: Release) -> None:
+    """All that it reads is taken away while it works, and every watch is cut: by the API server, which is killed and comes back."""
+    operator = release.operators[0]
+    outage = Outage(release, release.cluster.place("looking"), ("batch", "jobs", "list"))
+    outage.place.apply(run_of("late", step(job=shell("sleep 2")), step("b", job=shell())))
+    wait_for(lambda: outage.place.jobs("late"), what="no Job")
+    with release.without(*AT_START):
+        release.cluster.api.close()
+        release.control_plane.restart("apiserver")
+        wait_for(lambda: all(f"right to watch {kind}" in outage.said() for kind in ("jobs.batch", "pods")), what=outage.said)
+        operator.kill9()
+        operator.start(ready=False)
+        wait_for(lambda: not operator.is_running, what="it runs without its rights")
+        words = operator.log.read_text()
+        assert [right for right in AT_START if f"{right[2]}" not in words or spoken(right).split()[1] not in words] == []
+        assert operator.stop() == 5
+    operator.start()
+    assert condition(outage.place.ended("late"), "Succeeded") == "True"

@@ -1,20 +1,30 @@
 """What the chart makes of its values: a restricted pod, the rights that the operator needs and no others, and definitions that stay."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from backstay import names
 from backstay.cli import preflight
 from tests.chart.helm import CHART, NAMESPACE, Manifest, of_kind, parsed, rendered, run_helm, the
 
 KEEP = "helm.sh/resource-policy"
+NO_POLICIES = {"admissionPolicies": {"enabled": False}}
 MONITORING = {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}, "podMonitor": {"enabled": True}}}
+
+POLICIES = {f"{kind}{what}" for kind in ("ValidatingAdmissionPolicy", "MutatingAdmissionPolicy") for what in ("", "Binding")}
 
 SETTINGS: dict[str, Manifest] = {
     "defaults": {},
-    "two namespaces": {"watchNamespaces": ["shop", "store"], "crds": {"enabled": False}, "userRoles": {"enabled": False}},
+    "two namespaces": {
+        "watchNamespaces": ["shop", "store"],
+        "crds": {"enabled": False},
+        "userRoles": {"enabled": False},
+        "admissionPolicies": {"enabled": False},
+    },
     "everything on": {
         **MONITORING,
         "fullnameOverride": "workflows",
@@ -33,6 +43,7 @@ SETTINGS: dict[str, Manifest] = {
         "rbac": {"create": False},
         "crds": {"enabled": False},
         "userRoles": {"enabled": False},
+        "admissionPolicies": {"enabled": False},
         "serviceAccount": {"create": False, "name": "own"},
         "metrics": {"service": {"enabled": False}},
         "resources": {},
@@ -43,6 +54,10 @@ SETTINGS: dict[str, Manifest] = {
 @pytest.fixture(params=list(SETTINGS.values()), ids=list(SETTINGS))
 def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
     return rendered(request.param)
+
+
+def _without_tests(manifests: list[Manifest]) -> list[Manifest]:
+    return [each for each in manifests if "helm.sh/hook" not in each["metadata"].get("annotations", {})]
 
 
 def _pod(manifests: list[Manifest]) -> Manifest:
@@ -72,7 +87,7 @@ def test_there_is_one_operator_at_a_time_and_its_selector_matches_its_pod(manife
 
 
 def test_what_lives_in_a_namespace_names_it_and_nothing_is_made_twice(manifests: list[Manifest]) -> None:
-    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", *POLICIES}
     names = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in manifests]
     assert len(names) == len(set(names))
     assert [name for name in names if (name[0] in cluster_wide) == bool(name[1])] == []
@@ -90,7 +105,7 @@ def test_the_probes_ask_where_the_operator_is_told_to_answer() -> None:
 @pytest.mark.parametrize(
     ("values", "image"),
     [
-        ({}, "backstay:0.1.0"),
+        ({}, "backstay:0.2.0"),
         ({"image": {"repository": "registry:5000/team/backstay", "tag": "2.0"}}, "registry:5000/team/backstay:2.0"),
         ({"image": {"tag": "2.0", "digest": "sha256:" + "a" * 64}}, "backstay@sha256:" + "a" * 64),
     ],
@@ -118,6 +133,26 @@ def test_the_operator_is_told_its_namespaces_and_how_to_log() -> None:
     arguments = _pod(rendered({"watchNamespaces": ["shop", "store"], "log": {"format": "text", "level": "debug"}}))["containers"][0]["args"]
     assert arguments[0] == "operator"
     assert arguments[1:5] == ["--namespace=shop", "--namespace=store", "--log-format=text", "--log-level=debug"]
+
+
+def test_the_test_of_the_release_leaves_nothing_behind_and_its_pod_is_no_less_restricted(manifests: list[Manifest]) -> None:
+    hooks = [each for each in manifests if each["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"]
+    assert [each["kind"] for each in hooks] == ["ServiceAccount", "Role", "RoleBinding", "Pod"]
+    for each in hooks:
+        assert each["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+        assert each["metadata"]["labels"]["app.kubernetes.io/component"] == "test", "the operator's selectors must not find it"
+    pod, operators = hooks[-1]["spec"], _pod(manifests)
+    assert pod["securityContext"] == operators["securityContext"]
+    assert pod["containers"][0]["securityContext"] == operators["containers"][0]["securityContext"]
+    assert pod["containers"][0]["image"] == operators["containers"][0]["image"]
+
+
+def test_the_test_of_the_release_runs_where_the_operator_works() -> None:
+    pod = the(rendered({"watchNamespaces": ["shop", "store"], "imagePullSecrets": [{"name": "registry"}]}), "Pod")
+    assert "--namespace=shop" in pod["spec"]["containers"][0]["args"]
+    assert "--pull-secret=registry" not in pod["spec"]["containers"][0]["args"], "the secret is in another namespace"
+    pod = the(rendered({"imagePullSecrets": [{"name": "registry"}]}), "Pod")
+    assert {f"--namespace={NAMESPACE}", "--pull-secret=registry", "--image=backstay:0.2.0"} <= set(pod["spec"]["containers"][0]["args"])
 
 
 def _rights(role: Manifest) -> set[tuple[str, str, str]]:
@@ -157,7 +192,7 @@ def test_every_rule_of_the_operator_says_why_it_is_needed() -> None:
 
 
 def test_with_namespaces_the_operator_has_rights_there_and_none_in_the_cluster() -> None:
-    manifests = rendered(SETTINGS["two namespaces"])
+    manifests = _without_tests(rendered(SETTINGS["two namespaces"]))
     assert not of_kind(manifests, "ClusterRole")
     assert not of_kind(manifests, "ClusterRoleBinding")
     assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == ["shop", "store"]
@@ -166,7 +201,7 @@ def test_with_namespaces_the_operator_has_rights_there_and_none_in_the_cluster()
 
 
 def _of_the_operator(values: Manifest | None = None) -> list[Manifest]:
-    manifests = rendered(values)
+    manifests = _without_tests(rendered(values))
     return of_kind(manifests, "Role") or [each for each in of_kind(manifests, "ClusterRole") if each["metadata"]["name"] == "backstay"]
 
 
@@ -178,9 +213,19 @@ def test_the_operator_has_in_a_namespace_the_rights_that_it_has_in_the_cluster()
 
 def test_the_operator_is_given_what_it_asks_for_when_it_starts_and_nothing_else() -> None:
     (role,) = _of_the_operator()
-    asked = {(group, f"{name}/{sub}" if sub else name, verb) for group, name, sub, verbs in preflight.NEEDED for verb in verbs}
-    not_asked_as_only_some_clusters_want_it = {("backstay.dev", "workflowruns/finalizers", "update")}
-    assert _rights(role) == asked | not_asked_as_only_some_clusters_want_it
+    asked = (*preflight.NEEDED, *preflight.WANTED)
+    assert _rights(role) == {(group, f"{name}/{sub}" if sub else name, verb) for group, name, sub, verbs in asked for verb in verbs}
+
+
+def test_the_page_on_rights_tells_of_each_of_them() -> None:
+    (role,) = _of_the_operator()
+    page = (CHART.parents[1] / "docs" / "rbac.md").read_text().split("## RBAC explained")[1].split("**Users**")[0]
+    told = set()
+    for cell in re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE):
+        resources, verbs = cell.rsplit(":", 1)
+        told |= {(resource, verb.strip()) for resource in re.findall("`([^`]+)`", resources) for verb in verbs.split(",")}
+    named = {(f"{name}.{group}" if group and group != names.GROUP else name, verb) for group, name, verb in _rights(role)}
+    assert told == named
 
 
 def test_users_get_their_rights_through_the_roles_that_they_have() -> None:
@@ -190,6 +235,42 @@ def test_users_get_their_rights_through_the_roles_that_they_have() -> None:
     assert {verb for _, _, verb in _rights(roles["backstay-view"])} == {"get", "list", "watch"}
     writable = {resource for _, resource, _ in _rights(roles["backstay-edit"]) | _rights(roles["backstay-admin"])}
     assert writable == {"workflows", "workflowruns"}, "a status is written by the operator alone"
+
+
+def test_policies_hold_for_everybody_but_the_operator_and_who_is_trusted() -> None:
+    manifests = rendered({"admissionPolicies": {"trusted": ["velero", 'o"dd']}, "serviceAccount": {"name": "own"}})
+    policies = of_kind(manifests, "ValidatingAdmissionPolicy")
+    for policy in policies:
+        (condition,) = policy["spec"]["matchConditions"]
+        assert condition["expression"] == f'!(request.userInfo.username in ["system:serviceaccount:{NAMESPACE}:own","velero","o\\"dd"])'
+        assert policy["spec"]["failurePolicy"] == "Fail"
+    bindings = of_kind(manifests, "ValidatingAdmissionPolicyBinding")
+    assert [binding["spec"]["policyName"] for binding in bindings] == [policy["metadata"]["name"] for policy in policies]
+    assert [binding["spec"]["validationActions"] for binding in bindings] == [["Deny"], ["Deny"]]
+
+
+def test_policies_hold_where_the_operator_works_and_nowhere_else() -> None:
+    everywhere = of_kind(rendered(), "ValidatingAdmissionPolicyBinding")
+    assert [binding for binding in everywhere if "matchResources" in binding["spec"]] == []
+    for binding in of_kind(rendered({"watchNamespaces": ["shop", "store"]}), "ValidatingAdmissionPolicyBinding"):
+        (expression,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+        assert expression == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["shop", "store"]}
+
+
+def test_who_started_a_run_is_entered_only_where_the_api_server_can() -> None:
+    assert of_kind(rendered(), "MutatingAdmissionPolicy") == []
+    can = run_helm("template", "x", CHART, "--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")
+    made = [each for each in parsed(can.stdout) if each]
+    assert the(made, "MutatingAdmissionPolicyBinding")["spec"]["policyName"] == the(made, "MutatingAdmissionPolicy")["metadata"]["name"]
+    off = run_helm("template", "x", CHART, "--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy", values=NO_POLICIES)
+    assert [each["kind"] for each in parsed(off.stdout) if each and each["kind"] in POLICIES] == []
+
+
+def test_what_users_may_annotate_is_what_the_operator_reads() -> None:
+    (records,) = [each for each in of_kind(rendered(), "ValidatingAdmissionPolicy") if each["metadata"]["name"] == "backstay-records"]
+    (rule,) = [each["expression"] for each in records["spec"]["variables"] if each["name"] == "otherAnnotations"]
+    assert f"key.startsWith('{names.GROUP}/') && !(key in ['{names.ANNOTATION_RELEASE}'])" in rule
+    assert f"key == '{names.ANNOTATION_STARTED_BY}' && !(key in variables.annotations)" in rule
 
 
 def test_monitors_select_the_operator_and_carry_the_labels_that_prometheus_wants() -> None:
@@ -261,11 +342,20 @@ def test_the_projects_own_definitions_are_in_the_chart_unchanged() -> None:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({}, ["in all namespaces", "logs deployment/backstay", "`helm uninstall` leaves the custom resource definitions"]),
+        (
+            {},
+            [
+                "in all namespaces",
+                "logs deployment/backstay",
+                "helm test backstay",
+                "`helm uninstall` leaves the custom resource definitions",
+            ],
+        ),
         ({"watchNamespaces": ["shop", "store"]}, ["in the namespaces shop, store", "namespace: shop", "kubectl --namespace shop get"]),
         ({"crds": {"keep": False}}, ["WARNING: `helm uninstall` deletes every workflow and every run"]),
         ({"crds": {"enabled": False}}, ["without them the operator cannot start"]),
         ({"rbac": {"create": False}}, ["was given no rights (rbac.create is false)"]),
+        (NO_POLICIES, ["Nobody checks who may write which field"]),
     ],
 )
 def test_the_notes_say_what_to_do_next(values: Manifest, told: list[str]) -> None:

@@ -43,6 +43,7 @@ WRONG: list[tuple[str, Manifest, str]] = [
     ),
     ("no way to the API server", {"networkPolicy": {"apiServerPorts": []}}, r"at '/networkPolicy/apiServerPorts': minItems: got 0, want 1"),
     ("a negative grace", {"terminationGracePeriodSeconds": -1}, r"at '/terminationGracePeriodSeconds': minimum: got -1, want 0"),
+    ("nobody to be trusted", {"admissionPolicies": {"trusted": [""]}}, r"at '/admissionPolicies/trusted/0': minLength: got 0, want 1"),
     ("nobody's service account", {"serviceAccount": {"create": False}}, r"serviceAccount\.name must name an existing service account"),
 ]
 

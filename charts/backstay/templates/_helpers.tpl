@@ -47,10 +47,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the operator does in a namespace, and why: the rules of its ClusterRole or, with watchNamespaces, of a Role in each of them. */}}
 {{- define "backstay.operatorRules" -}}
-# Reads the definitions, and puts kopf's own mark of what it has seen on them.
+# Reads the definitions.
 - apiGroups: [backstay.dev]
   resources: [workflows]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch]
 # Reads the runs, puts on their finalizer and lets it go, and deletes those whose time to live is over. It never makes one: a run is
 # somebody's order.
 - apiGroups: [backstay.dev]
@@ -72,13 +72,67 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 # A step's success, its output and what keeps it from starting are read from its Pod. The Job controller makes the Pods.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Keeps the immutable revisions of workflows that runs are pinned to: they are made and read, never changed, and removed when nobody needs them.
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [get, list, create, delete]
-# Tells failures and waits where `kubectl describe` shows them; patch counts a repeated one.
+# Tells failures and waits where `kubectl describe` shows them; patch counts a repeated one. Why a Job has no pod (a quota, a policy)
+# stands only in the Job controller's Events: those of such a Job are listed, seldom.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [list, create, patch]
+{{- end -}}
+
+{{/* Who may write what only the operator writes, as a list in CEL: JSON is that as well. */}}
+{{- define "backstay.trustedUsers" -}}
+{{- $operator := printf "system:serviceaccount:%s:%s" .Release.Namespace (include "backstay.serviceAccount" .) -}}
+{{- prepend .Values.admissionPolicies.trusted $operator | toJson -}}
+{{- end -}}
+
+{{/* Annotations of backstay.dev that are for users to set (operator/backstay/names.py). */}}
+{{- define "backstay.userAnnotations" -}}
+['backstay.dev/release-finalizer']
+{{- end -}}
+
+{{/* (list . KIND NAME) → the binding of the policy of that name, for the namespaces that the operator looks after; its spec may go on. */}}
+{{- define "backstay.policyBinding" -}}
+{{- $root := index . 0 -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: {{ index . 1 }}
+metadata:
+  name: {{ index . 2 }}
+  labels: {{- include "backstay.labels" $root | nindent 4 }}
+spec:
+  policyName: {{ index . 2 }}
+  {{- with $root.Values.watchNamespaces }}
+  matchResources:
+    namespaceSelector:
+      matchExpressions:
+      - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
+  {{- end }}
+{{- end -}}
+
+{{/* The weight of a part of `helm test` → its annotations. */}}
+{{- define "backstay.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/* With backstay.containerSecurity, what the Pod Security Standard `restricted` asks for. */}}
+{{- define "backstay.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "backstay.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+privileged: false
+capabilities:
+  drop: [ALL]
 {{- end -}}
