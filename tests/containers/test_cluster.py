@@ -17,7 +17,7 @@ from tests.support.bound import spawn_bound
 from tests.support.kubectl import Kubectl
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def groups() -> set[str]:
 def command_line(*arguments: str) -> str:
     """Run what `make cluster` and `make cluster-down` run, and return what it says."""
     command = [sys.executable, "-m", "tests.cluster", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
