@@ -1,9 +1,12 @@
 """Builds the control plane for tests with Go and keeps it in the user's cache: minutes the first time, nothing afterwards.
 
-    python -m tests.cluster.build          build it if it is not there, and print its path
+    python -m tests.cluster.build                               build it if it is not there, and print its path
+    BACKSTAY_KUBERNETES=oldest python -m tests.cluster.build    the same for the oldest release that Backstay supports
 
-The module in gomodule/ pins every version, so the same checkout builds the same binary anywhere. The cache is keyed by the version of
-Kubernetes and by a hash of all that goes into the build.
+Which release all of tests/ runs on is said in one way: `BACKSTAY_KUBERNETES` in the environment, `newest` (the default) or `oldest`. A
+release is a Go module that pins every version, so the same checkout builds the same binary anywhere: gomodule/ and gomodule-oldest/. Both
+compile the same main.go; only the newest has the components of a node besides (node.go). The cache is keyed by the version of Kubernetes
+and by a hash of all that goes into the build, so both are kept side by side.
 """
 
 import hashlib
@@ -20,7 +23,8 @@ from pathlib import Path
 
 from tests.support.cache import CacheBusy, cache_folder, made_once
 
-MODULE = Path(__file__).parent / "gomodule"
+RELEASE_VARIABLE = "BACKSTAY_KUBERNETES"
+MODULES = {"newest": Path(__file__).parent / "gomodule", "oldest": Path(__file__).parent / "gomodule-oldest"}
 
 _LIMIT_SECONDS = 1800
 _SAY_EVERY_SECONDS = 15
@@ -35,18 +39,35 @@ class GoMissing(BuildError):
     """There is no Go to build with."""
 
 
+def release() -> str:
+    """Return which release is asked for: `newest` unless the environment says `oldest`; raises BuildError for any other word."""
+    asked = os.environ.get(RELEASE_VARIABLE) or "newest"
+    if asked not in MODULES:
+        raise BuildError(
+            f"{RELEASE_VARIABLE} is {asked!r}, which is no release of Kubernetes to test on; write one of: {', '.join(MODULES)}"
+        )
+    return asked
+
+
 def kubernetes_version() -> str:
-    """Return the version that go.mod requires, as in `v1.37.2`."""
-    found = re.search(r"^\s+k8s\.io/kubernetes (v\S+)$", (MODULE / "go.mod").read_text(), re.MULTILINE)
+    """Return the version that the go.mod of the release asked for requires, as in `v1.37.2`; raises BuildError."""
+    pinned = MODULES[release()] / "go.mod"
+    found = re.search(r"^\s+k8s\.io/kubernetes (v\S+)$", pinned.read_text(), re.MULTILINE)
     if found is None:
-        raise BuildError(f"{MODULE / 'go.mod'} requires no k8s.io/kubernetes; it pins the control plane's version, put it back")
+        raise BuildError(f"{pinned} requires no k8s.io/kubernetes; it pins the control plane's version, put it back")
     return found.group(1)
 
 
+def minor_version() -> int:
+    """Return the minor version of the release asked for, 37 for `v1.37.2`: what tells one release's behaviour from another's."""
+    return int(kubernetes_version().split(".")[1])
+
+
 def binary_path() -> Path:
-    """Return where the binary of this checkout is, or will be, in the cache."""
+    """Return where the binary of this checkout is, or will be, in the cache; raises BuildError."""
     version = kubernetes_version()
-    inputs = [(MODULE / name).read_bytes() for name in ("go.mod", "go.sum", "main.go")]
+    module = MODULES[release()]
+    inputs = [path.read_bytes() for path in (module / "go.mod", module / "go.sum", *sorted(module.glob("*.go")))]
     told = " ".join([*_build_flags(version), sys.platform, platform.machine()]).encode()
     digest = hashlib.sha256(b"\0".join([*inputs, told])).hexdigest()
     return cache_folder("cluster", f"{version}-{digest[:12]}", "cluster")
@@ -54,7 +75,7 @@ def binary_path() -> Path:
 
 def can_be_had() -> bool:
     """Tell whether the binary is there already or there is a Go to build it with."""
-    return binary_path().exists() or shutil.which("go") is not None
+    return shutil.which("go") is not None or binary_path().exists()
 
 
 def build(say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)) -> Path:
@@ -89,7 +110,7 @@ def _build_with_go(unfinished: Path, say: Callable[[str], None]) -> None:
     with log.open("w") as output:
         process = subprocess.Popen(
             [go, "build", "-v", *_build_flags(version), "-o", str(unfinished), "."],
-            cwd=MODULE,
+            cwd=MODULES[release()],
             env=os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -128,7 +149,7 @@ def _failure(code: int, log: Path) -> str:
     tail = "\n".join(log.read_text().splitlines()[-20:])
     return (
         f"go build ended with code {code}; its last lines:\n{tail}\n"
-        "The build needs Go 1.26 or newer and the Go modules named in tests/cluster/gomodule/go.sum, from a module proxy or Go's own cache."
+        f"The build needs Go 1.26 or newer and the Go modules named in tests/cluster/{MODULES[release()].name}/go.sum, from a module proxy or Go's own cache."
     )
 
 

@@ -15,6 +15,7 @@ from ssl import PROTOCOL_TLS_SERVER, SSLContext
 
 import pytest
 
+from tests.cluster.build import kubernetes_version
 from tests.cluster.certificates import make_certificates
 from tests.cluster.control_plane import ControlPlane, ControlPlaneError
 from tests.support.kubectl import Kubectl
@@ -82,7 +83,7 @@ def node(cluster: Kubectl, tmp_path: Path) -> Iterator[str]:
 
 
 def test_it_is_the_kubernetes_of_the_module_and_has_no_nodes_of_its_own(cluster: Kubectl) -> None:
-    assert cluster.json("version")["serverVersion"]["gitVersion"] == "v1.37.2"
+    assert cluster.json("version")["serverVersion"]["gitVersion"] == kubernetes_version()
     assert cluster("get", "nodes", "-o", "name") == ""
 
 

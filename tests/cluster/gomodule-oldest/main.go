@@ -1,0 +1,1 @@
+../gomodule/main.go
