@@ -314,6 +314,7 @@ def _has_said_its_own(place: Place) -> None:
 def _impersonate(run: Object, theirs: Place, ours: Place) -> None:
     """Make a Job elsewhere that has the name and the labels of a run's own, and wait until it has succeeded."""
     name = step_of(run, "only")["job"]
+    wait_for(lambda: theirs.jobs("held"), what="its Job is not there: it is created after the step has become Running")
     (job,) = (job for job in theirs.jobs("held") if job["metadata"]["name"] == name)
     meta = {"name": name, "labels": {"backstay.dev/run": run["metadata"]["uid"]}, "annotations": job["metadata"]["annotations"]}
     pod = {"metadata": {"labels": meta["labels"]}, "spec": {"restartPolicy": "Never", "containers": [{"name": "main", **shell("true")}]}}

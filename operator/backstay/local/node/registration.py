@@ -122,19 +122,21 @@ class Registration:
             pause = min(pause * 2, 2.0)
 
     async def keep_alive(self) -> None:
-        """Renew the lease and, now and then, the status; for ever."""
+        """Renew the lease and, now and then, the status; for ever. After a beat that failed the node may have been given up: it tells at once."""
         beats = 0
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             beats += 1
             try:
                 await self._renew_lease()
-                if beats % STATUS_EVERY == 0:
+                if beats >= STATUS_EVERY:
                     await self._write_status()
                     await self._remove_taints()
+                    beats = 0
             except errors.NotFound:
                 await self.register()
             except errors.ApiError as fault:
+                beats = STATUS_EVERY
                 log.warning("heartbeat of node %s: %s", self._info.name, fault)
 
     async def leave(self) -> None:
