@@ -3,6 +3,7 @@
 Both versions (cgroups(7)): with version 1 each controller has a hierarchy; with version 2 there is one, whose inner groups hold no processes.
 """
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -61,7 +62,9 @@ def remove(group: str) -> None:
             if time.monotonic() > deadline:
                 raise GroupsLeft(f"{left} is still in use {_LIMIT_SECONDS} s after its processes were killed; see its cgroup.procs")
             time.sleep(_POLL_SECONDS)
-        _remove(top / BRANCH)  # stays while another cluster is in it
+        for parent in (top / BRANCH / group).parents[:2]:  # the cluster's and ours: each stays while something else is in it
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 def sweep() -> None:

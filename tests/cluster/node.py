@@ -108,9 +108,6 @@ class Node:
             file.write_text(text)
         (self.folder / "cni").mkdir()
         (self.folder / "cni" / "10-pods.conflist").write_text(json.dumps(_pod_network(number)))
-        # There is no registry: what was not loaded cannot be pulled, and that shows at once.
-        (self.folder / "registries" / "_default").mkdir(parents=True)
-        (self.folder / "registries" / "_default" / "hosts.toml").write_text('server = "http://127.0.0.1:1"\n')
         (self.folder / "containerd.toml").write_text(_CONTAINERD)
         (self.folder / "kubelet.yaml").write_text(yaml.safe_dump(_KUBELET))
         settings = {
@@ -130,9 +127,7 @@ def import_image(folder: Path, pid: int, image: Path) -> None:
 
 def tails(folder: Path) -> str:
     """Return the ends of the logs of the node in `folder`, for an error."""
-    return "\n".join(
-        f"  {name} of {folder.name}:\n{tail(folder / f'{name}.log')}" for name in ("node", "containerd", "kubelet", "kube-proxy")
-    )
+    return "\n".join(f"  {name} of {folder.name}:\n{tail(folder / f'{name}.log')}" for name in ("node", "containerd", "kubelet", "proxy"))
 
 
 def _run_on(folder: Path, pid: int, *command: str) -> str:
@@ -232,8 +227,6 @@ state = "/run/containerd"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE_TAG}"
   restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "{HOME}/registries"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{HOME}/cni"

@@ -43,15 +43,21 @@ def be_the_node(settings: Settings) -> None:
     """Mount, start, and reap for as long as the node lives."""
     make_mounts(Path(settings["folder"]))
     # Its logs are below its home: the folder under its own name may be hidden by a mount by now.
-    programs = [_start("containerd", settings["containerd"])]
-    _wait_for(CONTAINERD_SOCKET, programs[0])
+    containerd = _start("containerd", settings["containerd"])
+    _wait_for(CONTAINERD_SOCKET, containerd)
     (HOME / UP).touch()
-    programs += [_start("kube-proxy", settings["proxy"]), _start("kubelet", settings["kubelet"])]
-    alive = {program.pid: program for program in programs}
-    while alive:
+    others = [(name, _start(name, settings[name])) for name in ("proxy", "kubelet")]
+    _reap({program.pid: name for name, program in [("containerd", containerd), *others]}, settings)
+
+
+def _reap(names: dict[int, str], settings: Settings) -> None:
+    """Wait for whatever ends; start the node's own programs again, as an init system does: a kubelet gives up on a containerd that still recovers."""
+    while True:
         pid, status = os.wait()
-        if pid in alive:
-            print(f"{alive.pop(pid).args} ended with status {status}", flush=True)
+        if name := names.pop(pid, None):
+            print(f"{name} ended with status {status} and is started again", flush=True)
+            time.sleep(_POLL_SECONDS)
+            names[_start(name, settings[name]).pid] = name
 
 
 def make_mounts(folder: Path) -> None:
@@ -64,7 +70,10 @@ def make_mounts(folder: Path) -> None:
     _mount("-t", "tmpfs", "node", "/var/log")
     _mount("-t", "sysfs", "-o", "ro", "sysfs", "/sys")
     _mount_cgroups()
+    # No name resolves: what was not loaded cannot be pulled, and that shows at once.
     (HOME / "resolv.conf").write_text("")
+    if Path("/etc/resolv.conf").exists():
+        _mount("--bind", str(HOME / "resolv.conf"), "/etc/resolv.conf")
 
 
 def _mount_cgroups() -> None:
