@@ -94,10 +94,11 @@ def test_a_timer_survives_a_restart_and_keeps_its_time(place: Place) -> None:
 def test_what_ended_while_no_operator_was_there_is_seen_by_the_next_one(market: Market) -> None:
     market.shop.close("charge")
     name = market.start("good")
-    market.place.reached(name, "charge")
+    # A step is Running before its Job is made; without an operator nobody would make it.
+    wait_for(lambda: "charge" in {job["metadata"]["annotations"]["backstay.dev/path"] for job in market.place.jobs(name)})
     market.place.cluster.operator.kill9()
     market.shop.open("charge")
-    wait_for(lambda: "charge" in market.shop.done())
+    wait_for(lambda: "charge" in market.shop.done(), 60)
     market.place.cluster.operator.start()
     assert market.place.ended(name)["status"]["phase"] == "Succeeded"
     market.assert_each_job_ran_once()
