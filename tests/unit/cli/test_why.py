@@ -96,6 +96,13 @@ CASES: dict[str, tuple[Callable[[], World], float, Cause, str, str]] = {
         "it failed at 2026-11-23T09:00:00Z (Permanent: Permanent happened)",
         "backstay logs order-7f2 reserve -n shop` shows what step reserve said",
     ),
+    "it has failed before it could run": (
+        lambda: World(SAGA).fail("reserve", "AdmissionDenied"),
+        0,
+        Cause.NOTHING,
+        "it failed at 2026-11-23T09:00:00Z (AdmissionDenied: AdmissionDenied happened)",
+        "mend what the policy objects to in the workflow's job, or the policy",
+    ),
     "it was let go": (
         lambda: stalled().wants(release=True),
         0,

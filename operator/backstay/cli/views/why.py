@@ -145,8 +145,15 @@ def _finished(run: Run) -> Answer:
     undone = _left_undone(run)
     sentence = f"it waits for nothing: it {verb}{at}{f' ({words})' if words else ''}{undone}"
     failed = run.state.steps.get(fault.step) if fault else None
-    mend = f"{_logs(run, failed)} shows what step {failed.path} said" if failed is not None and failed.job else ""
-    return Answer(Cause.NOTHING, sentence, mend, fault.step if fault else "")
+    return Answer(Cause.NOTHING, sentence, _mend_of_failure(run, fault), fault.step if fault else "")
+
+
+def _mend_of_failure(run: Run, fault: Fault | None) -> str:
+    """Say where to look: at what the step said, or, where it never ran, at what kept it from running."""
+    failed = run.state.steps.get(fault.step) if fault else None
+    if fault is None or failed is None or not failed.job:
+        return ""
+    return _MENDS.get(fault.type) or f"{_logs(run, failed)} shows what step {failed.path} said"
 
 
 def _left_undone(run: Run) -> str:
