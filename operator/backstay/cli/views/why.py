@@ -144,7 +144,6 @@ def _finished(run: Run) -> Answer:
         verb, words = "failed", f"{fault.type}: {_short(fault.detail or fault.title)}".rstrip(": ") if fault else _short(record.message)
     undone = _left_undone(run)
     sentence = f"it waits for nothing: it {verb}{at}{f' ({words})' if words else ''}{undone}"
-    failed = run.state.steps.get(fault.step) if fault else None
     return Answer(Cause.NOTHING, sentence, _mend_of_failure(run, fault), fault.step if fault else "")
 
 
