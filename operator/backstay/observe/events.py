@@ -68,6 +68,11 @@ class _Series:
     queued: bool = field(compare=False, default=False)
     about_namespace: bool = field(compare=False, default=False)
 
+    @property
+    def namespace(self) -> str:
+        """Where its Event is."""
+        return _DEFAULT if self.about_namespace else self.run.namespace
+
 
 class Announcer:
     """Posts Events. Call `announce` from anywhere in the loop, `run` as a task, and `flush` before the end."""
@@ -200,7 +205,7 @@ class Announcer:
             log.warning("Events about runs are lost: %s", error)
 
     async def _send(self, series: _Series) -> None:
-        namespace = _DEFAULT if series.about_namespace else series.run.namespace
+        namespace = series.namespace
         if series.written:
             try:
                 await self._client.patch(EVENTS, namespace, series.name, {"series": _series(series)})
@@ -223,11 +228,10 @@ class Announcer:
             self._enqueue(series)
 
     def _manifest(self, series: _Series) -> dict[str, Any]:
-        namespace = _DEFAULT if series.about_namespace else series.run.namespace
         manifest: dict[str, Any] = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"name": series.name, "namespace": namespace},
+            "metadata": {"name": series.name, "namespace": series.namespace},
             "eventTime": _micro_time(series.first_at),
             "type": series.type_,
             "reason": series.reason[:128],

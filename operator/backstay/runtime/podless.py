@@ -1,7 +1,6 @@
 """Jobs that go on without a pod: why there is none is only in the Events of the Job controller, which are asked for sparingly."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from backstay.engine.model import Fault
 from backstay.errors import ApiError
 from backstay.executors import job
 from backstay.kube.client import Client
-
-log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 300.0
