@@ -24,18 +24,25 @@ def is_unified() -> bool:
     return (ROOT / "cgroup.controllers").exists()
 
 
-def hierarchies() -> list[tuple[str, Path]]:
-    """Return each hierarchy of this machine with controllers: what it is mounted with (`memory`, `cpu,cpuacct`), and where; one for version 2."""
-    if is_unified():
-        return [("", ROOT)]
+def names() -> list[str]:
+    """Return what the hierarchies of version 1 are mounted with (`memory`, `cpu,cpuacct`, `name=systemd`); none where there is only version 2."""
     lines = Path("/proc/self/cgroup").read_text().splitlines()
-    names = [line.split(":", 2)[1] for line in lines]
-    return [(name, ROOT / name.removeprefix("name=")) for name in names if name and (ROOT / name.removeprefix("name=")).is_dir()]
+    return [name for _, name, _ in (line.split(":", 2) for line in lines) if name]
+
+
+def folder_of(name: str) -> Path:
+    """Return where the hierarchy of version 1 with this name is."""
+    return ROOT / name.removeprefix("name=")
+
+
+def hierarchies() -> list[Path]:
+    """Return the top of each hierarchy of this machine with controllers; there is one for version 2."""
+    return [ROOT] if is_unified() else [folder_of(name) for name in names() if folder_of(name).is_dir()]
 
 
 def join(group: str) -> None:
     """Put this process into `group` (as in `<cluster>/<node>`) in every hierarchy, making it where it is not there."""
-    for _, top in hierarchies():
+    for top in hierarchies():
         branch = top
         for part in (BRANCH, *group.split("/")):
             if is_unified():
@@ -57,7 +64,7 @@ def make_room() -> None:
 def remove(group: str) -> None:
     """Remove `group` and all below it in every hierarchy, once its processes are gone; raises GroupsLeft."""
     deadline = time.monotonic() + _LIMIT_SECONDS
-    for _, top in hierarchies():
+    for top in hierarchies():
         while left := _remove(top / BRANCH / group):
             if time.monotonic() > deadline:
                 raise GroupsLeft(f"{left} is still in use {_LIMIT_SECONDS} s after its processes were killed; see its cgroup.procs")
@@ -69,7 +76,7 @@ def remove(group: str) -> None:
 
 def sweep() -> None:
     """Remove what clusters left that were killed with their starter; groups with processes stay."""
-    for _, top in hierarchies():
+    for top in hierarchies():
         for cluster in (top / BRANCH).glob("*"):
             _remove(cluster)
         _remove(top / BRANCH)

@@ -25,6 +25,7 @@ from tests.cluster.node import Node, NodeError, import_image, tails
 from tests.cluster.packages import install_packages
 from tests.cluster.processes import end_others, runs
 from tests.support.api import Api
+from tests.support.cluster import condition
 
 _READY_LIMIT_SECONDS = 90
 _POLL_SECONDS = 0.1
@@ -168,5 +169,4 @@ def load_into(folder: Path, image: Path) -> None:
 
 def _is_ready(api: Api, node: Node) -> bool:
     found = api.get("nodes", None, node.name)
-    conditions = (found or {}).get("status", {}).get("conditions", ())
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+    return found is not None and condition(found, "Ready") == "True"

@@ -79,24 +79,18 @@ def make_mounts(folder: Path) -> None:
 def _mount_cgroups() -> None:
     if not Path("/sys/fs/cgroup").exists():
         raise SystemExit("this kernel has no control groups")
-    hierarchies = _known_hierarchies()
+    hierarchies = cgroups.names()
     if not hierarchies:
         _mount("-t", "cgroup2", "cgroup", "/sys/fs/cgroup")
         cgroups.make_room()
         return
     _mount("-t", "tmpfs", "-o", "mode=755", "cgroup", "/sys/fs/cgroup")
     for name in hierarchies:
-        folder = cgroups.ROOT / name.removeprefix("name=")
+        folder = cgroups.folder_of(name)
         folder.mkdir()
         _mount("-t", "cgroup", "-o", name if not name.startswith("name=") else f"none,{name}", "cgroup", str(folder))
         for alone in name.split(",") if "," in name else ():
             (cgroups.ROOT / alone).symlink_to(name)
-
-
-def _known_hierarchies() -> list[str]:
-    """Return what the hierarchies of version 1 are mounted with; none where there is only version 2."""
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    return [name for _, name, _ in (line.split(":", 2) for line in lines) if name]
 
 
 def _mount(*arguments: str, pass_fds: list[int] | None = None) -> None:

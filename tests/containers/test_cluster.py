@@ -109,7 +109,7 @@ def traces(folder: Path, before: set[str]) -> dict[str, list[str]]:
 
 def groups() -> set[str]:
     """Return the control groups of clusters that are there, in any hierarchy."""
-    return {str(group) for _, top in cgroups.hierarchies() for group in (top / cgroups.BRANCH).glob("*") if group.is_dir()}
+    return {str(group) for top in cgroups.hierarchies() for group in (top / cgroups.BRANCH).glob("*") if group.is_dir()}
 
 
 def command_line(*arguments: str) -> str:

@@ -32,9 +32,8 @@ def nodes(cluster: Containers) -> Iterator[list[Node]]:
         node.plug_in()
         if not node.has_power:
             node.power_on()
+    cluster.real.wait_until_ready()
     for node in cluster.real.nodes:
-        ready = ("get", "node", node.name, "--ignore-not-found", "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}")
-        kubectl.until(*ready, shows=lambda status: status == "True", limit_seconds=90)
         kubectl("uncordon", node.name)
 
 

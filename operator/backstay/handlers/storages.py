@@ -4,14 +4,9 @@ from typing import Any
 
 import kopf
 
-from backstay.names import GROUP
 
-
-class DiffBase(kopf.AnnotationsDiffBaseStorage):
+class DiffBase(kopf.DiffBaseStorage):
     """What kopf last handled: nothing is built, fetched or stored (measured: half of kopf's cost an event)."""
-
-    def __init__(self) -> None:
-        super().__init__(prefix=GROUP)
 
     def build(self, *, body: kopf.Body, extra_fields: Any = None) -> Any:
         return {}
@@ -23,14 +18,14 @@ class DiffBase(kopf.AnnotationsDiffBaseStorage):
         return
 
 
-class Progress(kopf.AnnotationsProgressStorage):
+class Progress(kopf.ProgressStorage):
     """How far a handler got: there are none that could get anywhere."""
-
-    def __init__(self) -> None:
-        super().__init__(prefix=GROUP)
 
     def fetch(self, *, key: Any, body: kopf.Body) -> Any:
         return None
+
+    def store(self, *, key: Any, record: Any, body: kopf.Body, patch: kopf.Patch) -> None:
+        return
 
     def purge(self, *, key: Any, body: kopf.Body, patch: kopf.Patch) -> None:
         return
