@@ -80,6 +80,7 @@ class StepStatus(Model):
     error: Fault | None = Field(default=None, description="What went wrong with the latest attempt.")
     job: str | None = Field(default=None, description="The Job of the latest attempt; kubectl logs job/NAME shows its output.")
     job_uid: str | None = Field(default=None, description="UID of that Job, once it is known to exist.")
+    call: str | None = Field(default=None, description="The call of the latest attempt: work that the operator does itself.")
     choice: str | None = Field(default=None, description="Which case of a switch was taken.")
     handler: int | None = Field(default=None, description="Which catch handled its error, from 0.")
     then: str | None = Field(default=None, description="While it is being stopped: the phase that follows.")

@@ -15,8 +15,10 @@ from backstay.engine.model import (
     Observations,
     Phase,
     RemoveFinalizer,
+    StartCall,
     State,
     StepRecord,
+    StopCall,
 )
 from backstay.engine.program import Program
 
@@ -33,10 +35,14 @@ def effects_of(program: Program, state: State, observations: Observations) -> li
         found.append(AddFinalizer())
     wanted: set[str] = set()
     for record in state.steps.values():
-        if record.job is None or record.has_ended:
+        if record.has_ended:
             continue
-        wanted.add(record.job)
-        found.extend(_for_step(program, record, observations))
+        if record.job is not None:
+            wanted.add(record.job)
+            found.extend(_for_step(program, record, observations))
+        elif record.call is not None:
+            wanted.add(record.call)
+            found.extend(_for_call(program, record, observations))
     found.extend(_strays(observations, wanted))
     return found
 
@@ -52,6 +58,16 @@ def _for_step(program: Program, record: StepRecord, observations: Observations) 
         yield CreateJob(record.job, record.path, record.attempt, record.inputs, limit, owned=not observations.wish.delete)
 
 
+def _for_call(program: Program, record: StepRecord, observations: Observations) -> Iterator[Effect]:
+    """A call that nobody makes is made again: the operator that made it has died, and what came of it is not known."""
+    assert record.call is not None
+    if record.phase is Phase.RUNNING and record.inputs is not None and record.call not in observations.calls:
+        limit = _attempt_seconds(program, record)
+        yield StartCall(record.call, record.kind, record.path, record.attempt, record.inputs, limit)
+    elif record.phase is Phase.STOPPING and record.call in observations.calls:
+        yield StopCall(record.call)
+
+
 def _attempt_seconds(program: Program, record: StepRecord) -> float | None:
     """When Kubernetes itself ends an attempt: the net for when no operator is there to do it, a little later than an operator would."""
     node = program.node(record.path)
@@ -60,10 +76,13 @@ def _attempt_seconds(program: Program, record: StepRecord) -> float | None:
 
 
 def _strays(observations: Observations, wanted: set[str]) -> Iterator[Effect]:
-    """Jobs that go on although no step wants them: made by an operator with a stale view, or by a deed that was overtaken."""
+    """Jobs and calls that go on although no step wants them: made by an operator with a stale view, or by a deed that was overtaken."""
     for fact in observations.jobs.values():
         if fact.state is JobState.ACTIVE and fact.name not in wanted and not fact.deleting:
             yield DeleteJob(fact.name, fact.uid)
+    for name in observations.calls:
+        if name not in wanted:
+            yield StopCall(name)
 
 
 def _leaving(observations: Observations) -> Iterator[Effect]:
@@ -72,5 +91,7 @@ def _leaving(observations: Observations) -> Iterator[Effect]:
         orphan = observations.wish.delete and not fact.owned
         if (fact.state is JobState.ACTIVE or orphan) and not fact.deleting:
             yield DeleteJob(fact.name, fact.uid)
+    for name in observations.calls:
+        yield StopCall(name)
     if observations.has_finalizer:
         yield RemoveFinalizer()

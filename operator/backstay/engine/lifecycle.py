@@ -6,6 +6,7 @@ fail      an attempt went wrong: another attempt, a handler, or Failed
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from enum import Enum, auto
 from typing import Any
 
@@ -37,7 +38,7 @@ def advance(turn: Turn, node: Node, path: str) -> StepRecord | None:
     """Bring one step as far as it goes now. Returns None where it may not begin yet."""
     record = turn.steps.get(path)
     if record is None:
-        if not turn.is_suspended:
+        if turn.may_begin:
             _begin(turn, node, path)
     elif not record.has_ended:
         _proceed(turn, node, record)
@@ -81,15 +82,18 @@ def _proceed(turn: Turn, node: Node, record: StepRecord) -> None:
 # --------------------------------------------------------------------------------------------------------------- failing
 
 
-def fail(turn: Turn, node: Node, path: str, fault: Fault) -> None:
-    """An attempt at a step went wrong: make another, hand it to a handler, or let the step fail."""
+def fail(turn: Turn, node: Node, path: str, fault: Fault, after: timedelta | None = None) -> None:
+    """An attempt at a step went wrong: make another, hand it to a handler, or let the step fail.
+
+    `after` is how long the other side asked to be left alone: another attempt does not come sooner.
+    """
     record = turn.steps.get(path)
     attempt = record.attempt if record else 0
     placed = Fault(fault.type, fault.title, fault.detail, fault.step or path, fault.attempt or attempt)
     retry = node.retry
     timed_out = record is not None and record.deadline_at is not None and record.deadline_at <= turn.now
     if retry and attempt and attempt < retry.max_attempts and matches(fault.type, retry.errors) and not timed_out:
-        due = turn.now + delay_before(retry, turn.identity.uid, path, attempt + 1)
+        due = turn.now + max(after or timedelta(), delay_before(retry, turn.identity.uid, path, attempt + 1))
         turn.change_step(
             "StepRetrying", path, reason=_words(placed), **{**_LET_GO, "phase": Phase.RETRYING, "error": placed, "due_at": due}
         )

@@ -88,6 +88,29 @@ class JobFact:
     """Whether the run owns it, so that the garbage collector takes it away with the run, or leaves it where the run was deleted so (orphan)."""
 
 
+class CallState(StrEnum):
+    """What became of a call: work of an attempt that the operator does itself, such as an HTTP request."""
+
+    ACTIVE = "Active"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CallFact:
+    """What is seen of one call. `message` says what one that goes on waits for.
+
+    `retry_after_seconds` is how long the other side asks to be left alone before another attempt.
+    """
+
+    name: str
+    state: CallState = CallState.ACTIVE
+    outputs: Json = None
+    fault: Fault | None = None
+    retry_after_seconds: float | None = None
+    message: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """The API server would not create an attempt's Job, and repeating it does not help."""
@@ -123,6 +146,8 @@ class Observations:
     has_finalizer: bool = False
     terminating: bool = False
     """Whether the run's namespace is being deleted: no Job can be created in it any more."""
+    calls: Mapping[str, CallFact] = field(default_factory=dict)
+    """The run's calls by name, as far as this operator makes them."""
     held: Mapping[str, Fault] = field(default_factory=dict)
     """Jobs that could not be created yet and are tried again: what stands in the way, mostly a Hold, by name."""
 
@@ -163,6 +188,7 @@ class StepRecord:
     error: Fault | None = None
     job: str | None = None
     job_uid: str | None = None
+    call: str | None = None
     choice: str | None = None
     handler: int | None = None
     """Which catch is, or was, handling its error."""
@@ -278,6 +304,25 @@ class DeleteJob:
 
 
 @dataclass(frozen=True, slots=True)
+class StartCall:
+    """Make the call of an attempt: `kind` is the step's. Making it again under the same name is the same deed, told by its idempotency key."""
+
+    name: str
+    kind: str
+    path: str
+    attempt: int
+    inputs: Mapping[str, Json]
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopCall:
+    """End a call that nobody wants any more, and forget what came of it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddFinalizer:
     """Keep the run from vanishing before it is undone."""
 
@@ -287,4 +332,4 @@ class RemoveFinalizer:
     """Let the run go; Jobs that it does not own go first."""
 
 
-Effect = CreateJob | DeleteJob | AddFinalizer | RemoveFinalizer
+Effect = CreateJob | DeleteJob | StartCall | StopCall | AddFinalizer | RemoveFinalizer

@@ -27,6 +27,17 @@ def segments_of(prefix: str) -> int:
     return len(prefix.split("/")) if prefix else 0
 
 
+def iteration(path: str, index: int) -> str:
+    """Return the path of the list of one iteration of a structure: `pack[3]`."""
+    return f"{path}[{index}]"
+
+
+def iteration_of(prefix: str) -> tuple[str, int]:
+    """Return the path of the structure that an iteration is of, and its index: `pack[3]` is iteration 3 of `pack`."""
+    owner, _, index = prefix.removesuffix("]").rpartition("[")
+    return owner, int(index)
+
+
 def static(path: str) -> str:
     """Return a path without the indexes of iterations: `pack[3]/box` is `pack/box`."""
     return re.sub(r"\[\d+\]", "", path)

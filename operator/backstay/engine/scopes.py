@@ -10,7 +10,9 @@ from backstay.expressions.template import Template, compile_template
 
 if TYPE_CHECKING:
     from backstay.engine.node import Node
+    from backstay.engine.turn import Turn
 
+INDEX = "index"
 ALWAYS = ("params", "vars", "run", "steps")
 
 
@@ -25,8 +27,10 @@ class Scope:
     segments: int
     outer: "Scope | None" = None
     extra: tuple[str, ...] = ()
-    """Names besides those always there: `error` or what a catch calls it, `self`, later `item` and `index`."""
+    """Names besides those always there: `error` or what a catch calls it, `self`, `item` and `index`."""
     nodes: dict[str, "Node"] = field(default_factory=dict)
+    iterated: "Callable[[Turn, str, int], Json] | None" = None
+    """In the body of a structure that is run again and again: what gives the item, by the structure's path and the iteration's index."""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -36,6 +40,13 @@ class Scope:
     def extras(self) -> tuple[str, ...]:
         """The additional names of this list and of those around it."""
         return tuple(dict.fromkeys((*self.extra, *(self.outer.extras() if self.outer else ()))))
+
+    def home_of(self, name: str) -> "Scope | None":
+        """Find the innermost list that has an additional name."""
+        scope: Scope | None = self
+        while scope is not None and name not in scope.extra:
+            scope = scope.outer
+        return scope
 
     def find(self, name: str) -> "tuple[Scope, Node] | None":
         """Find a step by name: the innermost list that has one of that name."""

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from backstay.engine import codec, journal
 from backstay.engine.model import (
@@ -16,12 +18,19 @@ from backstay.engine.model import (
     State,
     StepRecord,
 )
-from backstay.engine.paths import handled_by, join, prefix_of, undone_by
-from backstay.engine.scopes import Bound, step_view
+from backstay.engine.paths import handled_by, iteration_of, join, prefix_of, undone_by
+from backstay.engine.scopes import INDEX, Bound, Scope, step_view
+from backstay.errors import EvaluationError
 
 if TYPE_CHECKING:
     from backstay.engine.node import Node
     from backstay.engine.program import Program
+
+
+MOST_BYTES: Final = 150_000
+"""What the entries of one turn may take before nothing new begins in it."""
+ENTRY_BYTES: Final = 250
+"""What an entry takes besides its changes, about."""
 
 
 class Turn:
@@ -39,6 +48,7 @@ class Turn:
         self.entries: list[Entry] = []
         self.wake_at: datetime | None = None
         self._ending = False
+        self._bytes = 0
         self.params: Mapping[str, Json] = parameters(program, identity)
 
     # ------------------------------------------------------------------------------------------------------- changing
@@ -62,6 +72,7 @@ class Turn:
         entry = Entry(self.sequence + 1, self.now, kind, path, attempt, actor, reason, changes, self.head)
         self.sequence, self.head = entry.sequence, journal.hash_of(entry)
         self.entries.append(entry)
+        self._bytes += ENTRY_BYTES + len(orjson.dumps(changes))
         return entry
 
     def wake(self, moment: datetime) -> None:
@@ -82,6 +93,19 @@ class Turn:
         return wish.suspend and not wish.cancel and not wish.delete
 
     @property
+    def is_full(self) -> bool:
+        """This turn has written so much that what may begin has to wait for the next one, which follows at once (DESIGN, promise 8)."""
+        if self._bytes > MOST_BYTES:
+            self.wake(self.now)
+            return True
+        return False
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether a step may begin now."""
+        return not self.is_suspended and not self.is_full
+
+    @property
     def is_ending(self) -> bool:
         """An `end` has just ended the run: nothing more begins in this turn."""
         return self._ending
@@ -100,15 +124,22 @@ class Turn:
         self.wake(moment)
         return False
 
-    def evaluate(self, bound: Bound, path: str) -> Json:
-        """Evaluate a template for the step at `path`. Raises EvaluationError."""
-        return bound.template.render(self._data(bound, path))
+    def evaluate(self, bound: Bound, path: str, **values: Json) -> Json:
+        """Evaluate a template for the step at `path`; `values` are those of names that only the caller knows. Raises EvaluationError."""
+        return bound.template.render(self._data(bound, path, values))
+
+    def holds(self, bound: Bound, path: str, what: str, **values: Json) -> bool:
+        """Evaluate a condition; `what` names it where it is none. Raises EvaluationError."""
+        answer = self.evaluate(bound, path, **values)
+        if not isinstance(answer, bool):
+            raise EvaluationError(f"{what}: {answer!r} is neither true nor false")
+        return answer
 
     def evaluate_text(self, bound: Bound, path: str) -> str:
         """Evaluate a template to text. Raises EvaluationError."""
-        return bound.template.render_text(self._data(bound, path))
+        return bound.template.render_text(self._data(bound, path, {}))
 
-    def _data(self, bound: Bound, path: str) -> dict[str, Json]:
+    def _data(self, bound: Bound, path: str, values: Mapping[str, Json]) -> dict[str, Json]:
         if bound.template.is_constant:
             return {}
         data: dict[str, Json] = {
@@ -123,7 +154,7 @@ class Turn:
             "steps": {name: self._view(scope.segments, node, path) for name, scope, node in bound.steps()},
         }
         for name in bound.scope.extras():
-            data[name] = self._extra(name, path)
+            data[name] = values[name] if name in values else self._extra(name, bound.scope, path)
         return data
 
     def _view(self, segments: int, node: "Node", path: str) -> Json:
@@ -140,8 +171,12 @@ class Turn:
             return {}
         return node.machine.outputs(self, node, record)
 
-    def _extra(self, name: str, path: str) -> Json:
-        """The value of `self` (the step that is being undone), or of the error that a handler or a compensation is for."""
+    def _extra(self, name: str, scope: Scope, path: str) -> Json:
+        """The value of `item` or `index` (of an iteration), of `self` (the step that is being undone), or of the error that is handled."""
+        home = scope.home_of(name)
+        if home is not None and home.iterated is not None:
+            owner, index = iteration_of(prefix_of(path, home.segments))
+            return index if name == INDEX else home.iterated(self, owner, index)
         if name == "self":
             record = self.steps.get(undone_by(path) or "")
             return step_view(record.phase, record.outputs, record.attempt, None) if record else {}

@@ -4,12 +4,23 @@ import logging
 from typing import Any
 
 from backstay.engine.decide import NAMESPACE_TERMINATING
-from backstay.engine.model import AddFinalizer, CreateJob, DeleteJob, Effect, Fault, Refusal, RemoveFinalizer
+from backstay.engine.model import (
+    AddFinalizer,
+    CreateJob,
+    DeleteJob,
+    Effect,
+    Fault,
+    Refusal,
+    RemoveFinalizer,
+    StartCall,
+    StopCall,
+)
 from backstay.errors import Denied, Forbidden, Invalid, Unavailable
 from backstay.executors import job, refusals
 from backstay.kube import resources
 from backstay.kube.client import Client
 from backstay.names import FINALIZER
+from backstay.runtime.calls import Calls
 from backstay.runtime.gates import Gates
 from backstay.runtime.jobs import JobWatches
 from backstay.runtime.queue import KeyedQueue
@@ -22,11 +33,12 @@ log = logging.getLogger(__name__)
 class Actor:
     """The only place from which a run's effects reach the world."""
 
-    def __init__(self, client: Client, store: RunStore, queue: KeyedQueue, jobs: JobWatches) -> None:
+    def __init__(self, client: Client, store: RunStore, queue: KeyedQueue, jobs: JobWatches, calls: Calls) -> None:
         self._client = client
         self._store = store
         self._queue = queue
         self._jobs = jobs
+        self._calls = calls
         self.gates = Gates(queue)
 
     async def do(self, known: Known, effect: Effect) -> None:
@@ -36,6 +48,10 @@ class Actor:
                 await self._create_job(known, effect)
             case DeleteJob():
                 await job.stop(self._client, known.run["metadata"]["namespace"], effect)
+            case StartCall():
+                self._calls.start(ref_of(known.run), effect)
+            case StopCall():
+                self._calls.stop(known.run["metadata"]["uid"], effect.name)
             case AddFinalizer():
                 await self._finalizers(known, [*_others(known), FINALIZER])
             case RemoveFinalizer():

@@ -12,6 +12,7 @@ from backstay.observe.metrics import Metrics
 from backstay.runtime import clock
 from backstay.runtime.acting import Actor
 from backstay.runtime.announcing import Announcer
+from backstay.runtime.calls import Calls
 from backstay.runtime.jobs import JobWatches
 from backstay.runtime.programs import Programs
 from backstay.runtime.queue import KeyedQueue
@@ -36,6 +37,7 @@ class Operator:
         self.queue = KeyedQueue()
         self.programs = Programs(client)
         self.jobs = JobWatches(client, settings.namespaces, self._wake_uid, self._vanished)
+        self.calls = Calls(client, settings, self._wake_uid)
         self.events = Events(client, dropped=metrics.event_dropped)
         self.reconciler = Reconciler(
             client=client,
@@ -43,8 +45,9 @@ class Operator:
             queue=self.queue,
             programs=self.programs,
             jobs=self.jobs,
+            calls=self.calls,
             namespaces=Namespaces(client),
-            actor=Actor(client, self.store, self.queue, self.jobs),
+            actor=Actor(client, self.store, self.queue, self.jobs, self.calls),
             announcer=Announcer(self.events, metrics),
             metrics=metrics,
             missing_workflow_seconds=settings.missing_workflow_seconds,
@@ -119,6 +122,7 @@ class Operator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self.calls.close()
 
     # ---------------------------------------------------------------------------------------------------- informers
 

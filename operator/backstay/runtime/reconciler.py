@@ -24,6 +24,7 @@ from backstay.observe.metrics import Metrics
 from backstay.runtime import pending
 from backstay.runtime.acting import Actor
 from backstay.runtime.announcing import Announcer
+from backstay.runtime.calls import Calls
 from backstay.runtime.jobs import JobWatches
 from backstay.runtime.patch import status_patch
 from backstay.runtime.programs import Programs, Resolution
@@ -53,6 +54,7 @@ class Reconciler:
     queue: KeyedQueue
     programs: Programs
     jobs: JobWatches
+    calls: Calls
     namespaces: Namespaces
     actor: Actor
     announcer: Announcer
@@ -138,6 +140,7 @@ class Reconciler:
             has_finalizer=has_finalizer(known.run),
             terminating=known.terminating,
             held=dict(known.held),
+            calls=self.calls.of(meta["uid"]),
         )
 
     # --------------------------------------------------------------------------------------------------------- decide
@@ -266,4 +269,5 @@ class Reconciler:
         self.queue.forget(key)
         self.store.forget(key)
         self.actor.gates.forget(key)
+        self.calls.forget(key.uid)
         self.jobs.of(key.namespace).forget(key.uid)
