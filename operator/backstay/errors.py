@@ -6,6 +6,8 @@ BackstayError
 ├── EvaluationError        an expression failed on the data of a run: becomes the step's `ExpressionError`
 ├── IllegalTransition      a bug in the engine: raised, never written
 ├── TamperedState          a status that does not follow from its journal: refuse it
+│   ├── ArchiveNeeded      what it follows from stands in WorkflowJournals: read them
+│   └── ArchiveIncomplete  … and they are not all there, or not what was moved to them
 └── ApiError               the API server's answer, with its HTTP status
     ├── NotFound           404
     ├── Conflict           409: observe again
@@ -78,6 +80,14 @@ class IllegalTransition(BackstayError):
 
 class TamperedState(BackstayError):
     """A status that is not the fold of its journal, or whose journal's hash chain is broken."""
+
+
+class ArchiveNeeded(TamperedState):
+    """A status that leaves out what only the older entries of its journal tell: they stand in the run's WorkflowJournals."""
+
+
+class ArchiveIncomplete(TamperedState):
+    """Entries that were moved to WorkflowJournals are not there any more, or are not what was moved."""
 
 
 class ApiError(BackstayError):

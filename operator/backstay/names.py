@@ -16,6 +16,10 @@ WORKFLOW: Final = "Workflow"
 WORKFLOWS: Final = "workflows"
 RUN: Final = "WorkflowRun"
 RUNS: Final = "workflowruns"
+JOURNAL: Final = "WorkflowJournal"
+JOURNALS: Final = "workflowjournals"
+SEMAPHORE: Final = "Semaphore"
+SEMAPHORES: Final = "semaphores"
 
 MANAGER: Final = "backstay"
 """Field manager and value of `app.kubernetes.io/managed-by` on what the operator creates."""
@@ -26,13 +30,23 @@ LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_RUN: Final = f"{GROUP}/run"
 """UID of the run that a Job or Pod belongs to; the selector of the Job and Pod informers."""
 LABEL_WORKFLOW: Final = f"{GROUP}/workflow"
+LABEL_MADE_BY: Final = f"{GROUP}/made-by-run"
+"""UID of the run whose resource step, or workspace, made an object. Another label than that of Jobs: those the operator takes for attempts."""
 
 ANNOTATION_PATH: Final = f"{GROUP}/path"
 """The path of the step that a Job works for, as in `pack[3]/box`."""
 ANNOTATION_ATTEMPT: Final = f"{GROUP}/attempt"
 ANNOTATION_RUN_NAME: Final = f"{GROUP}/run-name"
+ANNOTATION_WORKSPACE: Final = f"{GROUP}/workspace"
+"""The workspace that a claim is for."""
 ANNOTATION_UNOWNED: Final = f"{GROUP}/leaves-with-run"
 """`"true"` on a Job that was made while its run was being deleted: nothing owns it, and the operator deletes it before the run goes."""
+LABEL_PARENT: Final = f"{GROUP}/parent"
+"""UID of the run that a run is a child of: a step of that one started it. ANNOTATION_RUN_NAME is that run's name, ANNOTATION_PATH the step."""
+ANNOTATION_CALLERS: Final = f"{GROUP}/callers"
+"""On a child run, what the runs run that it is a child of, the outermost first, as in `order > ship`; how many these are is its depth."""
+ANNOTATION_DETACHED: Final = f"{GROUP}/detached"
+"""`"true"` on a child run that nobody waits for (`wait: false`)."""
 ANNOTATION_STARTED_BY: Final = f"{GROUP}/started-by"
 """On a run, the user who started it, as the API server knows them: entered or checked by the chart's admission policies, then never changed."""
 ANNOTATION_RELEASE: Final = f"{GROUP}/release-finalizer"
@@ -44,12 +58,17 @@ ENV_STEP: Final = "BACKSTAY_STEP"
 ENV_ATTEMPT: Final = "BACKSTAY_ATTEMPT"
 ENV_IDEMPOTENCY_KEY: Final = "BACKSTAY_IDEMPOTENCY_KEY"
 
+HEADER_RUN: Final = "Backstay-Run"
+HEADER_STEP: Final = "Backstay-Step"
+HEADER_ATTEMPT: Final = "Backstay-Attempt"
+
 OUTPUT_LIMIT_BYTES: Final = 4096
 """Kubernetes truncates a container's termination message at 4,096 bytes."""
 OUTPUT_FILE: Final = "/dev/termination-log"
 CONTAINER: Final = "main"
 
 _DNS_LABEL_MAX: Final = 63
+_NAME_MAX: Final = 253
 
 
 def digest(*parts: object, length: int = 16) -> str:
@@ -68,6 +87,30 @@ def job_name(run_name: str, run_uid: str, path: str, attempt: int, disruptions: 
     readable = re.sub(r"[^a-z0-9]+", "-", f"{run_name}-{path}".lower()).strip("-")
     room = _DNS_LABEL_MAX - len(unique) - 1
     return f"{readable[:room].strip('-') or 'run'}-{unique}"
+
+
+def child_name(run_name: str, run_uid: str, path: str, attempt: int) -> str:
+    """Name the one child run of an attempt, as a Job is named, with a shorter hash: names of runs are typed by people."""
+    unique = digest(run_uid, path, attempt, "run", length=10)
+    readable = re.sub(r"[^a-z0-9]+", "-", f"{run_name}-{path}".lower()).strip("-")
+    room = _DNS_LABEL_MAX - len(unique) - 1
+    return f"{readable[:room].strip('-') or 'run'}-{unique}"
+
+
+def workflow_semaphore(workflow: str) -> str:
+    """Name the Semaphore that keeps the slots of a Workflow with a limit: no lock of a step can be called so, for it has a dot."""
+    name = f"workflow.{workflow}"
+    return name if len(name) <= _NAME_MAX else f"{name[: _NAME_MAX - 17].rstrip('-.')}-{digest(workflow)}"
+
+
+def journal_name(run_name: str, run_uid: str, first: int) -> str:
+    """Name the WorkflowJournal that holds a run's entries from number `first` on: those of a run stand in order when sorted by name."""
+    return f"{run_name[:200].rstrip('-.')}-{digest(run_uid, length=8)}-{first:09}"
+
+
+def claim_name(run_name: str, run_uid: str, workspace: str) -> str:
+    """Name the one PersistentVolumeClaim of a run for a workspace, as `job_name` names Jobs."""
+    return job_name(run_name, run_uid, f"workspace/{workspace}", 0)
 
 
 def idempotency_key(run_uid: str, path: str, attempt: int | None = None) -> str:

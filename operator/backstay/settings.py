@@ -1,9 +1,15 @@
 """What an installation may set: environment and command line → one frozen object, read once at start."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Final
+
+from backstay.hosts.rules import HostRules
+
+
+MAX_CHILD_DEPTH: Final = 16
+"""What Settings.max_child_depth is where nobody sets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,18 @@ class Settings:
     """How often every run is listed: unfinished ones are looked at even if nothing seems to happen, finished ones leave when their time is over."""
     missing_workflow_seconds: float = 60.0
     """How long a run waits for a Workflow that is not there before it fails with WorkflowNotFound."""
+    max_active_runs: int = 0
+    """How many runs may go on at the same time in all; more wait for their turn. 0 for any number."""
+    max_active_runs_per_namespace: int = 0
+    """How many runs may go on at the same time in one namespace; more wait for their turn. 0 for any number."""
+    max_child_depth: int = MAX_CHILD_DEPTH
+    """How deep child runs may nest; a `workflow` step that would go deeper fails with LimitExceeded."""
+    http_allowed_hosts: tuple[str, ...] = ()
+    """Hosts that http steps may call, as `hosts/rules.py` reads them; none where it is empty."""
+    http_internal_ranges: tuple[str, ...] = ()
+    """Ranges of addresses that count as private although they are public elsewhere."""
+    http_ca_file: str = ""
+    """PEM file with further certificate authorities that http steps trust, besides those of the system."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":
@@ -37,6 +55,7 @@ class Settings:
                 continue
             try:
                 found = replace(found, **{field.name: _read(getattr(found, field.name), text)})
+                _RULES.get(field.name, lambda _: None)(getattr(found, field.name))
             except ValueError as error:
                 raise ValueError(f"{name}={text!r}: {error}") from error
         return replace(found, **{name: value for name, value in overrides.items() if value is not None})
@@ -46,3 +65,10 @@ def _read(example: Any, text: str) -> Any:
     if isinstance(example, tuple):
         return tuple(part for part in text.replace(",", " ").split() if part)
     return type(example)(text)
+
+
+_RULES: Final[Mapping[str, Callable[[Any], object]]] = {
+    "http_allowed_hosts": HostRules.parse,
+    "http_internal_ranges": lambda ranges: HostRules.parse((), (), ranges),
+}
+"""Fields whose form is judged at start. Each raises ValueError."""

@@ -11,6 +11,8 @@ from tests.scenarios.kubectl import *  # noqa: F403
 from tests.scenarios.operation import *  # noqa: F403
 from tests.scenarios.order import *  # noqa: F403
 from tests.scenarios.people import *  # noqa: F403
+from tests.scenarios.resource import *  # noqa: F403
+from tests.scenarios.resource_rights import *  # noqa: F403
 
 pytestmark = pytest.mark.containers
 

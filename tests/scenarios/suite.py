@@ -3,7 +3,9 @@
 from tests.scenarios.answers import *  # noqa: F403
 from tests.scenarios.examples import *  # noqa: F403
 from tests.scenarios.fixtures import *  # noqa: F403
+from tests.scenarios.iterations import *  # noqa: F403
 from tests.scenarios.kubectl import *  # noqa: F403
 from tests.scenarios.operation import *  # noqa: F403
 from tests.scenarios.order import *  # noqa: F403
 from tests.scenarios.people import *  # noqa: F403
+from tests.scenarios.resource import *  # noqa: F403

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,12 +17,12 @@ import orjson
 
 from backstay import errors, names
 from backstay.kube.client import ListPage
-from backstay.kube.resources import JOBS, PODS, RUNS, Resource
+from backstay.kube.resources import JOBS, JOURNALS, PODS, RUNS, Resource
 
 Object = dict[str, Any]
 Outcome = Callable[[Object], tuple[int, str] | None]
 """From a Job to its container's exit code and output; None lets it run on."""
-SELECTED = ("Succeeded", "Failed", "Cancelled")
+SELECTED = ("Succeeded", "Failed", "Cancelled", "Compensated")
 
 
 class FakeApi:
@@ -63,11 +64,12 @@ class FakeApi:
         return ListPage([copy.deepcopy(one) for one in self.all(resource.plural) if _selected(one, label_selector)], str(self.version))
 
     async def pages(self, resource: Resource, namespace: str | None = None, **selectors: Any) -> AsyncGenerator[ListPage, None]:
-        selectors.pop("field_selector", None)
-        yield await self.list(resource, namespace, **selectors)
+        chosen = selectors.pop("field_selector", "")
+        page = await self.list(resource, namespace, **selectors)
+        yield ListPage([one for one in page.items if _matches(one, chosen)], page.resource_version)
 
     async def watch(
-        self, resource: Resource, namespace: str | None = None, *, resource_version: str, **_: Any
+        self, resource: Resource, namespace: str | None = None, *, resource_version: str, field_selector: str = "", **_: Any
     ) -> AsyncGenerator[tuple[str, Object], None]:
         queue: asyncio.Queue[tuple[str, Object]] = asyncio.Queue()
         for one in sorted(self.all(resource.plural), key=lambda one: int(one["metadata"]["resourceVersion"])):
@@ -77,7 +79,9 @@ class FakeApi:
         self._watchers.append(entry)
         try:
             while True:
-                yield await queue.get()
+                event, one = await queue.get()
+                if _matches(one, field_selector):
+                    yield event, one
         finally:
             self._watchers.remove(entry)
 
@@ -124,7 +128,7 @@ class FakeApi:
         def do() -> Object:
             old = self._found(resource.plural, namespace or "", name)
             new = _patched(old, body) if kind == "json" else _merged(old, dict(body))  # type: ignore[call-overload]
-            if new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]:
+            if any(new["metadata"][key] != old["metadata"][key] for key in ("resourceVersion", "uid")):
                 raise errors.Conflict(409, "Conflict", "the object has been modified")
             if subresource == "status":
                 new = {**copy.deepcopy(old), "status": new.get("status")}
@@ -207,8 +211,8 @@ class FakeApi:
         one["metadata"]["resourceVersion"] = str(self.version)
         self.objects.pop((plural, one["metadata"]["namespace"], one["metadata"]["name"]), None)
         self._tell(plural, "DELETED", one)
-        for kind, dependents in ((JOBS.plural, self.all(JOBS.plural)), (PODS.plural, self.all(PODS.plural))):
-            for dependent in dependents:
+        for kind in (JOBS.plural, PODS.plural, RUNS.plural, JOURNALS.plural):
+            for dependent in self.all(kind):
                 if any(owner["uid"] == one["metadata"]["uid"] for owner in dependent["metadata"].get("ownerReferences") or ()):
                     self.remove(kind, dependent)
 
@@ -290,6 +294,18 @@ def _selected(one: Object, selector: str) -> bool:
         for part in selector.split(",")
         if part
     )
+
+
+def _matches(one: Object, selector: str) -> bool:
+    """Fields as the server selects by them; what is missing counts as empty."""
+    for part in selector.split(",") if selector else ():
+        path, operator, wanted = re.fullmatch(r"([^!=]+)(!=|=)(.*)", part).groups()  # type: ignore[union-attr]
+        found: Any = one
+        for name in path.split("."):
+            found = (found or {}).get(name)
+        if ((found or "") == wanted) != (operator == "="):
+            return False
+    return True
 
 
 def _patched(old: Object, patch: Any) -> Object:

@@ -5,7 +5,7 @@ world.succeed("reserve", {"reservation": "r-9"})
 assert world.phase == "Running" and world.running == ["charge"]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,24 +15,36 @@ import yaml
 
 from backstay.api.base import parse_duration
 from backstay.api.validate import parse_workflow
-from backstay.engine import journal
+from backstay.engine import bounds, codec, journal
 from backstay.engine.conditions import conditions
 from backstay.engine.decide import decide
 from backstay.engine.effects import effects_of
 from backstay.engine.model import (
+    AcquireLock,
     AddFinalizer,
+    CallFact,
+    CallState,
+    CancelRun,
     CreateJob,
+    CreateRun,
     DeleteJob,
     Entry,
     Fault,
     Identity,
     JobFact,
     JobState,
+    LockFact,
     Observations,
+    Phase,
     Refusal,
+    ReleaseLock,
     RemoveFinalizer,
+    RunFact,
+    StartCall,
     State,
     StepRecord,
+    StopCall,
+    UndoRun,
     Wish,
 )
 from backstay.engine.program import compile_program
@@ -45,14 +57,23 @@ class World:
     """One run and everything around it. Every change is decided, written (through JSON, as in reality), then done."""
 
     def __init__(
-        self, workflow: str, parameters: Mapping[str, Any] | None = None, *, timeout: float | None = None, wish: Wish | None = None
+        self,
+        workflow: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        wish: Wish | None = None,
+        callers: tuple[str, ...] = (),
+        taken: Mapping[str, LockFact] | None = None,
     ) -> None:
         self.program = compile_program(parse_workflow(yaml.safe_load(workflow)))
-        self.identity = Identity("uid-1", "order-7f2", "shop", parameters or {}, timeout)
+        self.identity = Identity("uid-1", "order-7f2", "shop", parameters or {}, timeout, workflow="order", callers=callers)
         self.now = START
         self.wish = wish or Wish()
         self.status: dict[str, Any] = {}
         self.entries: list[Entry] = []
+        self.archive = journal.Fold()
+        """What the entries lead to that are no longer in the status."""
         self.jobs: dict[str, JobFact] = {}
         self.made: list[CreateJob] = []
         self.refused: dict[str, Refusal] = {}
@@ -61,6 +82,19 @@ class World:
         self.holds_back: Fault | None = None
         """While it is there, no Job can be made."""
         self.vanished: set[str] = set()
+        self.calls: dict[str, CallFact] = {}
+        """The calls that the operator makes, by name."""
+        self.called: list[StartCall] = []
+        """The calls that were begun, in order; one is begun again where an operator has died meanwhile."""
+        self.children: dict[str, RunFact] = {}
+        self.born: list[CreateRun] = []
+        """The child runs that were made, in order."""
+        self.told: list[CancelRun | UndoRun] = []
+        """What was asked of child runs, in order."""
+        self.taken = dict(taken or {})
+        """Locks by name that others hold: what who asks for one is told. All others are to be had at once."""
+        self.asked: dict[str, AcquireLock] = {}
+        """By path: the locks that were asked for and not given back."""
         self.finalizer = False
         self.terminating = False
         """Whether the run's namespace is being deleted."""
@@ -74,8 +108,20 @@ class World:
     @property
     def observations(self) -> Observations:
         return Observations(
-            self.wish, dict(self.jobs), dict(self.refused), frozenset(self.vanished), self.finalizer, self.terminating, held=dict(self.held)
+            self.wish,
+            dict(self.jobs),
+            dict(self.refused),
+            frozenset(self.vanished),
+            self.finalizer,
+            self.terminating,
+            held=dict(self.held),
+            calls=dict(self.calls),
+            children=dict(self.children),
+            locks={path: self._seen(effect) for path, effect in self.asked.items()},
         )
+
+    def _seen(self, effect: AcquireLock) -> LockFact:
+        return self.taken.get(effect.name) or LockFact(held=True, has_begun=effect.has_begun)
 
     def look(self) -> "World":
         """Observe, decide, persist, act; as often as what was done changes what is seen."""
@@ -84,16 +130,27 @@ class World:
             if decision.entries:
                 self.writes += 1
                 self.entries.extend(decision.entries)
-                rendered = render(self.program, decision.state, decision.entries, self.status, 1, self.now)
+                rendered = render(self.program, decision.state, decision.entries, self.status, 1, self.now, self._move(decision.entries))
                 self.status = orjson.loads(orjson.dumps(rendered))
                 assert journal.fold(self.entries) == decision.state, "the state is not the fold of its journal"
-                assert journal.verify(self.status) == decision.state, "what was written does not read back"
+                assert self.state == decision.state, "what was written does not read back"
+            if decision.entries and decision.wake_at is not None and decision.wake_at <= self.now:
+                self._act()
+                continue  # the turn was full: the next one follows at once
             again = decide(self.program, self.identity, self.state, self.observations, self.now)
             assert not again.entries, f"deciding twice changes something: {again.entries}"
             self.wake_at = decision.wake_at
             if not self._act():
                 return self
         raise AssertionError("the world does not settle")
+
+    def _move(self, new: Sequence[Entry]) -> bounds.Moved:
+        """Move entries to the archive where the status has no room for them any more."""
+        written = (self.status.get("journal") or {}).get("entries") or ()
+        count = bounds.surplus(written, [codec.entry_to_json(entry) for entry in new])
+        for data in written[:count]:
+            self.archive.add(codec.entry_from_json(data))
+        return bounds.Moved(self.archive.sequence)
 
     def _act(self) -> bool:
         changed = False
@@ -115,6 +172,32 @@ class World:
                     else:
                         self.jobs[effect.name] = replace(self.jobs[effect.name], deleting=True)
                     changed = True
+                case StartCall():
+                    self.called.append(effect)
+                    self.calls[effect.name] = CallFact(effect.name)
+                    changed = True
+                case StopCall():
+                    del self.calls[effect.name]
+                    changed = True
+                case CreateRun():
+                    assert effect.name not in {made.name for made in self.born}, f"{effect.name} is made twice"
+                    self.born.append(effect)
+                    detached = bool(effect.inputs.get("detached"))
+                    self.children[effect.name] = RunFact(effect.name, f"run-{len(self.born)}", detached=detached)
+                    changed = True
+                case CancelRun():
+                    self.told.append(effect)
+                    self.children[effect.name] = replace(self.children[effect.name], cancelling=True)
+                    changed = True
+                case UndoRun():
+                    self.told.append(effect)
+                    self.children[effect.name] = replace(self.children[effect.name], undoing=True)
+                    changed = True
+                case AcquireLock():
+                    self.asked[effect.path], changed = effect, True
+                case ReleaseLock():
+                    del self.asked[effect.path]
+                    changed = True
                 case AddFinalizer():
                     self.finalizer = changed = True
                 case RemoveFinalizer():
@@ -135,6 +218,32 @@ class World:
         name = self.step(path).job
         assert name in self.jobs, f"{path} has no Job that goes on"
         self.jobs[name] = replace(self.jobs[name], state=state, output=output, fault=fault, started=True)
+        return self.look()
+
+    def answer(self, path: str, outputs: Any = None, fault: Fault | None = None, retry_after_seconds: float | None = None) -> "World":
+        """The call of a step has ended: with outputs, or with an error."""
+        name = self.step(path).call or ""
+        assert name in self.calls, f"{path} makes no call"
+        state = CallState.FAILED if fault else CallState.SUCCEEDED
+        self.calls[name] = replace(self.calls[name], state=state, outputs=outputs, fault=fault, retry_after_seconds=retry_after_seconds)
+        return self.look()
+
+    def call_waits(self, path: str, message: str | None) -> "World":
+        """The call of a step says what it waits for."""
+        name = self.step(path).call or ""
+        self.calls[name] = replace(self.calls[name], message=message)
+        return self.look()
+
+    def restart(self) -> "World":
+        """Another operator takes over: what the one before did itself is gone."""
+        self.calls.clear()
+        return self.look()
+
+    def child(self, path: str, phase: str, **changes: Any) -> "World":
+        """The child run of a step has come so far: `outputs`, `error`, `stalled` and so on are what is seen of it besides."""
+        name = self.step(path).child or ""
+        over = Phase(phase) in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.COMPENSATED)
+        self.children[name] = replace(self.children[name], phase=Phase(phase), is_finished=over, **changes)
         return self.look()
 
     def lose_job(self, path: str) -> "World":
@@ -172,6 +281,19 @@ class World:
         self.refused[name] = Refusal(type_, detail)
         return self.look()
 
+    def refuse_run(self, path: str, type_: str, detail: str) -> "World":
+        """The API server refuses the child run of a step, which was not made."""
+        self.refused[self.step(path).child or ""] = Refusal(type_, detail)
+        return self.look()
+
+    def take(self, name: str, fact: LockFact | None) -> "World":
+        """Others hold a lock from now on, and this is what is told of it; None: it is to be had."""
+        if fact is None:
+            del self.taken[name]
+        else:
+            self.taken[name] = fact
+        return self.look()
+
     def obstruct(self, fault: Fault | None) -> "World":
         """From now on no Job can be made, for this reason; None: from now on they can."""
         self.holds_back = fault
@@ -187,7 +309,7 @@ class World:
 
     @property
     def state(self) -> State:
-        return journal.verify(self.status) if self.status else State()
+        return journal.verify(self.status, self.archive.state) if self.status else State()
 
     @property
     def phase(self) -> str:

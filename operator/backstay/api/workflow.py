@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 from backstay.api.base import Duration, Identifier, Json, JsonObject, Model, Text, unique
 from backstay.api.meta import Condition
 from backstay.api.policies import Catch, Retry
+from backstay.api.semaphore import Concurrency
 from backstay.api.steps import Dag, Steps
+from backstay.api.workspaces import Workspaces
 
 
 class Parameter(Model):
@@ -53,9 +55,15 @@ class WorkflowSpec(Model):
     parameters: Annotated[tuple[Parameter, ...], unique("parameter", lambda item: item.name)] = Field(
         default=(), max_length=256, description="The values a run is started with."
     )
+    workspaces: Workspaces = Field(
+        default=(), max_length=64, description="Volumes that jobs share, and Secrets and ConfigMaps that they see as files."
+    )
     defaults: Defaults = Field(default_factory=Defaults, description="What steps that do work get where they say nothing themselves.")
     timeout: Duration | None = Field(
         default=None, description="How long a run may take, compensation not included; then it fails with DeadlineExceeded."
+    )
+    concurrency: Concurrency | None = Field(
+        default=None, description="How many runs of it go on at the same time, or begin within a time; what becomes of a run beyond that."
     )
     compensation_timeout: Duration = Field(
         default=timedelta(days=1),

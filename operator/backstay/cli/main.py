@@ -16,6 +16,7 @@ from backstay.cli.commands.logs import logs
 from backstay.cli.commands.operator import operator
 from backstay.cli.commands.run import run
 from backstay.cli.commands.selftest import selftest
+from backstay.cli.commands.step import add_items, cancel_step, complete_step
 from backstay.cli.commands.tree import tree
 from backstay.cli.commands.version import version
 from backstay.cli.commands.why import why
@@ -60,7 +61,7 @@ def backstay(
     remember(ctx, Place(namespace, context, kubeconfig, debug))
 
 
-_OF_A_CLUSTER: tuple[Callable[..., Any], ...] = (run, tree, why, logs, history, suspend, resume, cancel, graph, selftest)
+_OF_A_CLUSTER: tuple[Callable[..., Any], ...] = (run, tree, why, logs, history, suspend, resume, cancel, cancel_step, complete_step, add_items, graph, selftest)
 _OF_THIS_MACHINE: tuple[Callable[..., Any], ...] = (lint, dev, version)
 
 for _function in _OF_A_CLUSTER:

@@ -12,7 +12,7 @@ from backstay.cli.failures import INSTALL, CommandFailed, Exit
 from backstay.errors import ApiError, NotFound, TooManyRequests, Unavailable
 from backstay.kube.backoff import Backoff
 from backstay.kube.resources import Resource
-from backstay.names import API_VERSION, GROUP, RUNS, WORKFLOWS
+from backstay.names import API_VERSION, GROUP, RUNS, SEMAPHORES, WORKFLOWS
 
 if TYPE_CHECKING:
     from backstay.kube.client import Client
@@ -29,11 +29,15 @@ again is kept waiting by Kubernetes for up to five minutes, when the server is l
 _REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
 _READ: Final = ("list", "watch")
 
+KINDS: Final = (WORKFLOWS, RUNS, SEMAPHORES)
+"""The kinds of ours that the operator watches."""
 NEEDED: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
     (GROUP, WORKFLOWS, "", _READ),
     (GROUP, WORKFLOWS, "status", ("patch",)),
     (GROUP, RUNS, "", ("get", *_READ, "patch", "delete")),
     (GROUP, RUNS, "status", ("patch",)),
+    (GROUP, SEMAPHORES, "", (*_READ, "create", "patch", "delete")),
+    (GROUP, SEMAPHORES, "status", ("patch",)),
     ("batch", "jobs", "", ("get", *_READ, "create", "delete")),
     ("", "pods", "", _READ),
     ("apps", "controllerrevisions", "", ("get", "list", "create", "delete")),
@@ -98,9 +102,9 @@ async def _missing_kinds(client: "Client") -> list[str]:
     try:
         found = orjson.loads(await client.text(f"/apis/{API_VERSION}"))
     except NotFound:
-        return [WORKFLOWS, RUNS]
+        return list(KINDS)
     served = {item["name"] for item in found.get("resources") or ()}
-    return [plural for plural in (WORKFLOWS, RUNS) if plural not in served]
+    return [plural for plural in KINDS if plural not in served]
 
 
 async def _check_rights(client: "Client", namespaces: Sequence[str | None]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
 
@@ -36,7 +36,7 @@ def fault_from_json(data: Mapping[str, Json]) -> Fault:
 
 
 _WRITERS: dict[type, Callable[[Any], Json]] = {datetime: time_to_json, Fault: fault_to_json, Phase: str}
-_TIMES = {"started_at", "attempt_started_at", "finished_at", "due_at", "deadline_at", "suspended_at", "held_since", "starting_since"}
+_TIMES = {"started_at", "attempt_started_at", "finished_at", "due_at", "deadline_at", "suspended_at", "held_since", "starting_since", "locked_at"}
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_TIMES, time_from_json),
     "error": fault_from_json,
@@ -83,9 +83,32 @@ def _without_defaults(record: Any, kind: type) -> dict[str, Json]:
     return found
 
 
+def canonical(value: Json) -> Json:
+    """Return a JSON value as the API server gives it back: it keeps no difference between 3.0 and 3, nor integers beyond 64 bits.
+
+    Go reads a number without a fraction or an exponent as int64 where it fits and as float64 where it does not, and writes a float64 that
+    is whole without a fraction (k8s.io/apimachinery, util/json). What is written must read back the same, or its seal would break.
+    """
+    match value:
+        case bool() | str() | None:
+            return value
+        case float():
+            return int(value) if value.is_integer() and _MIN_INTEGER <= value < -_MIN_INTEGER else value
+        case int():
+            return value if _MIN_INTEGER <= value < -_MIN_INTEGER else float(value)
+        case Mapping():
+            return {name: canonical(item) for name, item in value.items()}
+        case list() | tuple():
+            return [canonical(item) for item in value]
+    return value
+
+
+_MIN_INTEGER: Final = -(2**63)
+
+
 def _write(value: Any) -> Json:
     writer = _WRITERS.get(type(value))
-    return writer(value) if writer else value
+    return writer(value) if writer else canonical(value)
 
 
 def _read(name: str, value: Json) -> Any:
@@ -119,9 +142,7 @@ def run_to_json(run: RunRecord) -> dict[str, Json]:
     name, number = found.pop("revisionName", ""), found.pop("revisionNumber", 0)
     if name:
         found["revision"] = {"name": name, "number": number}
-    if not run.vars:
-        found.pop("vars", None)
-    return found
+    return {name: value for name, value in found.items() if value or name not in ("vars", "answers")}
 
 
 def run_from_json(status: Mapping[str, Json]) -> RunRecord:

@@ -11,12 +11,15 @@ timestamps, which tie. What undoing needs is derived from the records: no plan i
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from backstay.engine.lifecycle import advance
 from backstay.engine.model import DONE, Phase, StepRecord
-from backstay.engine.paths import undo_path, undone_by
+from backstay.engine.paths import around, undo_path, undone_by
 from backstay.engine.program import Program
 from backstay.engine.turn import Turn
+
+_WENT_WELL: Final = frozenset({Phase.SUCCEEDED, Phase.COMPENSATED})
 
 
 def to_undo(program: Program, steps: Mapping[str, StepRecord]) -> list[StepRecord]:
@@ -24,20 +27,15 @@ def to_undo(program: Program, steps: Mapping[str, StepRecord]) -> list[StepRecor
 
     A structure that says how to undo itself speaks for the steps inside it.
     """
-    found = [record for record in steps.values() if record.phase is Phase.SUCCEEDED and _undoable(program, record.path)]
-    covers = [
-        record.path for record in steps.values() if record.phase in (Phase.SUCCEEDED, Phase.COMPENSATED) and _undoable(program, record.path)
+    speaking = {path: record for path, record in steps.items() if record.phase in _WENT_WELL and _undoable(program, path)}
+    free = [
+        record for path, record in speaking.items() if record.phase is Phase.SUCCEEDED and not any(outer in speaking for outer in around(path))
     ]
-    free = [record for record in found if not any(_is_inside(record.path, cover) for cover in covers)]
     return sorted(free, key=lambda record: record.sequence, reverse=True)
 
 
 def _undoable(program: Program, path: str) -> bool:
     return undone_by(path) is None and program.undo_of(path) is not None
-
-
-def _is_inside(path: str, structure: str) -> bool:
-    return path.startswith((f"{structure}/", f"{structure}:", f"{structure}["))
 
 
 def advance_undoing(turn: Turn) -> bool:

@@ -17,6 +17,7 @@ from backstay.engine import codec
 from backstay.engine.compensation import stalled, to_undo, undone
 from backstay.engine.model import Json, Phase, State, StepRecord
 from backstay.engine.paths import ROOT
+from backstay.engine.policies.lock import is_waiting
 from backstay.engine.program import Program
 
 MESSAGE_LIMIT = 2048
@@ -70,10 +71,13 @@ def _judge(program: Program, state: State) -> Iterator[tuple[str, str, str, str]
     else:
         yield "Suspended", "False", "NotSuspended", ""
     yield from _compensated(program, state)
+    child = None if run.is_finished else stalled_child(state)
     if stuck is not None:
         yield "Stalled", "True", "CompensationFailed", stall_words(stuck)
+    elif child is not None:
+        yield "Stalled", "True", "ChildStalled", f"{child.path}: {child.message}"
     waits = "" if run.is_finished else waiting_words(state)
-    yield "Reconciling", "False" if run.is_finished or stuck else "True", "Waiting" if waits else phase, waits
+    yield "Reconciling", "False" if run.is_finished or stuck or child else "True", "Waiting" if waits else phase, waits
 
 
 def _compensated(program: Program, state: State) -> Iterator[tuple[str, str, str, str]]:
@@ -99,11 +103,16 @@ def stuck_at(program: Program, state: State) -> StepRecord | None:
     return stalled(program, state.steps) if state.run.phase is Phase.COMPENSATING else None
 
 
+def stalled_child(state: State) -> StepRecord | None:
+    """Return a step whose child run needs a person, if there is one."""
+    return next((record for record in state.steps.values() if record.stalled and not record.has_ended), None)
+
+
 def stall_words(record: StepRecord) -> str:
     """Say why a run is stalled and what can be done."""
     error = f"{record.error.type}: {record.error.detail}" if record.error else "it was stopped"
     return (
-        f"{record.path} failed after {record.attempt} attempts ({error}); mend its cause by hand, then let the run go with the annotation "
+        f"{record.path} failed{f' after {record.attempt} attempts' if record.attempt else ''} ({error}); mend its cause by hand, then let the run go with the annotation "
         'backstay.dev/release-finalizer: "true", or wait for the compensation timeout'
     )
 
@@ -113,7 +122,7 @@ def waiting_words(state: State) -> str:
     held = [
         f"{record.path}: {record.message}"
         for record in state.steps.values()
-        if record.message and record.job is not None and not record.has_ended
+        if record.message and not record.has_ended and not record.stalled and (record.job or record.child or is_waiting(record))
     ]
     more = f" (and {len(held) - MOST_WAITING} more steps wait)" if len(held) > MOST_WAITING else ""
     return "; ".join(held[:MOST_WAITING]) + more
@@ -122,7 +131,7 @@ def waiting_words(state: State) -> str:
 def shown_status(program: Program, state: State) -> str:
     """Return what the STATUS column shows: one word for eyes."""
     run = state.run
-    if stuck_at(program, state) is not None:
+    if stuck_at(program, state) is not None or (not run.is_finished and stalled_child(state) is not None):
         return "Stalled"
     if run.suspended_at is not None:
         return "Suspended"

@@ -11,6 +11,7 @@ Stopping      nothing runs          Compensating where there is something to und
 Compensating  all undone            the result
 Compensating  deadline, release     the result; what is not undone is recorded
 Compensating  namespace goes        the result; what is not undone is recorded
+Succeeded     compensate            Compensating (result Compensated, or Failed where it is let go)
 """
 
 from datetime import datetime, timedelta
@@ -19,16 +20,20 @@ from typing import Any
 import orjson
 
 from backstay.api.validate import check_parameters
+from backstay.engine import requests
 from backstay.engine.compensation import advance_undoing, to_undo
 from backstay.engine.lifecycle import advance, stop
 from backstay.engine.model import Decision, Fault, Identity, Json, Observations, Phase, State
 from backstay.engine.paths import ROOT
 from backstay.engine.program import NOTHING, Program
+from backstay.engine.steps import cancel
 from backstay.engine.turn import Turn
 from backstay.errors import BackstayError, EvaluationError
 
 MAX_PASSES = 100_000
 MAX_OUTPUT_BYTES = 64 * 1024
+MAX_CHILD_OUTPUT_BYTES = 16 * 1024
+"""The outputs of a child run stand in its caller's status as well, where many may come together."""
 NAMESPACE_TERMINATING = "NamespaceTerminating"
 
 
@@ -49,7 +54,7 @@ def decide(
     turn = Turn(program, identity, state, observations, now)
     if restored:
         turn.change_run("StatusRestored", reason=restored)
-    if turn.run.is_finished:
+    if turn.run.is_finished and not _is_to_be_undone(turn):
         return turn.decision()
     _hear_wishes(turn)
     if turn.run.phase is None and not turn.is_suspended:
@@ -126,12 +131,16 @@ def _hear_wishes(turn: Turn) -> None:
     if turn.program is NOTHING and turn.observations.terminating:
         _let_go(turn, "the namespace is being deleted, and the workflow's revision with it: what was left to undo is not known")
         return
-    if run.phase in (None, Phase.RUNNING) and (wish.cancel or wish.delete):
+    if run.phase in (None, Phase.RUNNING) and (wish.cancel or wish.delete or wish.undo):
         _cancel(turn)
+    if _is_to_be_undone(turn):
+        _begin_undoing(turn)
     if turn.is_suspended and run.suspended_at is None:
         turn.change_run("RunSuspended", actor="user", suspended_at=turn.now)
     elif not turn.is_suspended and run.suspended_at is not None:
         _resume(turn, run.suspended_at)
+    if turn.run.phase is Phase.RUNNING and wish.requests:
+        requests.hear(turn)
 
 
 def _cancel(turn: Turn) -> None:
@@ -139,6 +148,8 @@ def _cancel(turn: Turn) -> None:
     if wish.cancel:
         why, undo = wish.cancel_reason or "cancelled", wish.cancel_compensates
         kind, detail = "CancelRequested", f"cancelled: {wish.cancel_reason}" if wish.cancel_reason else "cancelled"
+    elif wish.undo:
+        why, undo, kind, detail = wish.undo_reason, True, "CancelRequested", f"cancelled, to be undone: {wish.undo_reason}"
     else:
         why, undo, kind, detail = "deleted", True, "DeletionRequested", "the run was deleted before it had ended"
     fault = Fault("Cancelled", "The run was ended early", detail)
@@ -159,6 +170,26 @@ def _cancel(turn: Turn) -> None:
     )
 
 
+def _is_to_be_undone(turn: Turn) -> bool:
+    return turn.run.phase is Phase.SUCCEEDED and turn.observations.wish.undo
+
+
+def _begin_undoing(turn: Turn) -> None:
+    """The run has succeeded, and is to be undone all the same."""
+    why = turn.observations.wish.undo_reason
+    turn.change_run(
+        "CompensationRequested",
+        actor="user",
+        phase=Phase.COMPENSATING,
+        result=Phase.COMPENSATED,
+        compensate=True,
+        finished_at=None,
+        deadline_at=turn.now + turn.program.spec.compensation_timeout,
+        message=why,
+        reason=why,
+    )
+
+
 def _resume(turn: Turn, since: datetime) -> None:
     """Go on after a suspension: it does not count towards deadlines. Timers that fell due meanwhile are due now."""
     pause = turn.now - since
@@ -173,6 +204,7 @@ def _resume(turn: Turn, since: datetime) -> None:
 
 
 def _advance_run(turn: Turn) -> None:
+    turn.begin_pass()
     phase = turn.run.phase
     if phase is Phase.RUNNING:
         _advance_running(turn)
@@ -187,6 +219,8 @@ def _advance_running(turn: Turn) -> None:
         fault = Fault("DeadlineExceeded", "The run took too long", "the run has not ended within its timeout")
         _begin_stopping(turn, fault)
         return
+    if cancel.KIND in turn.program.kinds:
+        cancel.carry_out(turn)
     root = advance(turn, turn.program.root, ROOT)
     if root is None or turn.run.phase is not Phase.RUNNING:
         return
@@ -218,8 +252,10 @@ def _succeed(turn: Turn) -> None:
     except EvaluationError as error:
         _begin_stopping(turn, Fault("ExpressionError", "An output of the run could not be computed", f"outputs: {error}"))
         return
-    if size > MAX_OUTPUT_BYTES:
-        detail = f"the run's outputs take {size:,} bytes of at most {MAX_OUTPUT_BYTES:,}; hand large data over by reference"
+    most = MAX_CHILD_OUTPUT_BYTES if turn.identity.callers else MAX_OUTPUT_BYTES
+    if size > most:
+        of = "child run's" if turn.identity.callers else "run's"
+        detail = f"the {of} outputs take {size:,} bytes of at most {most:,}; hand large data over by reference"
         _begin_stopping(turn, Fault("LimitExceeded", "The outputs are too large", detail))
         return
     _finish_well(turn, outputs=outputs or None)
@@ -259,12 +295,19 @@ def _finish(turn: Turn, reason: str, actor: str = "operator") -> None:
     turn.change_run(f"Run{result}", reason=reason, actor=actor, **changes)
 
 
+def _instead_of_compensated(turn: Turn, words: str) -> dict[str, Any]:
+    """A run that had succeeded and could not be undone wholly ends as failed: it is neither done nor undone."""
+    if turn.run.result is not Phase.COMPENSATED:
+        return {}
+    return {"result": Phase.FAILED, "error": Fault("CompensationAbandoned", "The run could not be undone wholly", words)}
+
+
 def _let_go(turn: Turn, why: str, actor: str = "operator") -> None:
     """End a run without undoing the rest; what is not undone is named in the journal."""
     left = [record.path for record in to_undo(turn.program, turn.steps)]
     words = f"{why}; not undone: {', '.join(left)}" if left else why
     if turn.run.phase in (None, Phase.RUNNING):
         _cancel(turn)
-    turn.change_run("CompensationAbandoned", actor=actor, reason=words)
+    turn.change_run("CompensationAbandoned", actor=actor, reason=words, **_instead_of_compensated(turn, words))
     if not turn.run.is_finished:
         _finish(turn, words, actor)

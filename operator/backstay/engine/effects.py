@@ -8,7 +8,9 @@ from typing import Final
 
 from backstay.engine.model import (
     AddFinalizer,
+    CancelRun,
     CreateJob,
+    CreateRun,
     DeleteJob,
     Effect,
     JobState,
@@ -19,8 +21,12 @@ from backstay.engine.model import (
     State,
     StepRecord,
     StopCall,
+    UndoRun,
 )
+from backstay.engine.paths import undone_by
+from backstay.engine.policies import lock
 from backstay.engine.program import Program
+from backstay.engine.steps.workflow import UNDO
 
 NET_SECONDS: Final = 30.0
 
@@ -28,9 +34,9 @@ NET_SECONDS: Final = 30.0
 def effects_of(program: Program, state: State, observations: Observations) -> list[Effect]:
     """Return what is to be done, in the order in which it must be done: an effect that fails keeps the later ones from being tried."""
     run = state.run
+    found: list[Effect] = list(lock.effects(state, observations))
     if run.is_finished:
-        return list(_leaving(observations))
-    found: list[Effect] = []
+        return [*found, *_leaving(state, observations)]
     if program.undoable and run.phase is not None and not observations.has_finalizer and not observations.wish.delete:
         found.append(AddFinalizer())
     wanted: set[str] = set()
@@ -43,6 +49,9 @@ def effects_of(program: Program, state: State, observations: Observations) -> li
         elif record.call is not None:
             wanted.add(record.call)
             found.extend(_for_call(program, record, observations))
+        elif record.child is not None:
+            wanted.add(record.child)
+            found.extend(_for_child(state, record, observations))
     found.extend(_strays(observations, wanted))
     return found
 
@@ -68,6 +77,33 @@ def _for_call(program: Program, record: StepRecord, observations: Observations) 
         yield StopCall(record.call)
 
 
+def _for_child(state: State, record: StepRecord, observations: Observations) -> Iterator[Effect]:
+    assert record.child is not None
+    fact = observations.children.get(record.child)
+    if fact is None:
+        unmade = record.kind != UNDO and record.child_uid is None and record.child not in observations.refused
+        if record.phase is Phase.RUNNING and unmade and record.inputs is not None:
+            owned = not observations.wish.delete and not record.inputs.get("detached")
+            yield CreateRun(record.child, record.path, record.attempt, record.inputs, owned)
+        return
+    if fact.is_gone or record.child_uid not in (None, fact.uid):
+        return
+    if fact.phase is Phase.SUCCEEDED:
+        is_late = record.phase is Phase.STOPPING and record.then is Phase.FAILED
+        if (record.kind == UNDO or is_late) and not fact.undoing:
+            yield UndoRun(fact.name, fact.uid, _why(state, record, "its caller had given it up" if is_late else "what its caller did is undone"))
+    elif record.phase is Phase.STOPPING and not fact.is_finished and not fact.cancelling:
+        keeps = state.run.phase is Phase.STOPPING and state.run.result is not Phase.SUCCEEDED and not state.run.compensate
+        yield CancelRun(fact.name, fact.uid, _why(state, record, "its caller no longer waits for it"), compensate=not keeps)
+
+
+def _why(state: State, record: StepRecord, what: str) -> str:
+    """Say on behalf of whom a child is asked for something."""
+    step = undone_by(record.path) or record.path
+    why = state.run.message or (f"{record.error.type}: {record.error.detail or record.error.title}" if record.error else "")
+    return f"{what} (step {step}{': ' if why else ''}{why})"[:2048]
+
+
 def _attempt_seconds(program: Program, record: StepRecord) -> float | None:
     """When Kubernetes itself ends an attempt: the net for when no operator is there to do it, a little later than an operator would."""
     node = program.node(record.path)
@@ -83,9 +119,22 @@ def _strays(observations: Observations, wanted: set[str]) -> Iterator[Effect]:
     for name in observations.calls:
         if name not in wanted:
             yield StopCall(name)
+    yield from _stray_children(observations, wanted)
 
 
-def _leaving(observations: Observations) -> Iterator[Effect]:
+def _stray_children(observations: Observations, wanted: set[str]) -> Iterator[Effect]:
+    for child in observations.children.values():
+        goes_forward = child.phase in (None, Phase.RUNNING) and not child.is_over
+        if goes_forward and child.name not in wanted and not child.cancelling and not child.detached:
+            yield CancelRun(child.name, child.uid, "no step of its caller waits for it")
+
+
+def may_be_undone_yet(state: State, observations: Observations) -> bool:
+    """Tell whether a run has succeeded as the child of one that goes on: that one may have it undone yet, so its finalizer stays."""
+    return observations.is_kept and state.run.phase is Phase.SUCCEEDED and not observations.wish.release
+
+
+def _leaving(state: State, observations: Observations) -> Iterator[Effect]:
     """A finished run: end what still goes on, and let it go. Jobs that it does not own would outlive it."""
     for fact in observations.jobs.values():
         orphan = observations.wish.delete and not fact.owned
@@ -93,5 +142,6 @@ def _leaving(observations: Observations) -> Iterator[Effect]:
             yield DeleteJob(fact.name, fact.uid)
     for name in observations.calls:
         yield StopCall(name)
-    if observations.has_finalizer:
+    yield from _stray_children(observations, set())
+    if observations.has_finalizer and not may_be_undone_yet(state, observations):
         yield RemoveFinalizer()

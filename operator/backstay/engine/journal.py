@@ -1,12 +1,13 @@
 """The journal: what happened, sealed by a hash chain. The state is its fold, by construction: nothing else changes a state.
 
 An entry's hash covers the entry and, through `previous`, all entries before it (as in RFC 6962's motivation, a chain instead of a tree:
-entries are read in order). The newest entries stand in the status; how many is limited by count and by bytes.
+entries are read in order). The newest entries stand in the status, the older ones in the run's WorkflowJournal objects; `bounds` says how
+many stand where. A sequence number says which entry it is, so one that stands in both places for a moment counts once.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -14,12 +15,22 @@ import orjson
 
 from backstay.engine import codec, transitions
 from backstay.engine.model import Entry, Json, Phase, RunRecord, State, StepRecord
-from backstay.errors import TamperedState
+from backstay.engine.paths import is_within
+from backstay.errors import ArchiveNeeded, IllegalTransition, TamperedState
 
-MAX_ENTRIES: Final = 400
-MAX_BYTES: Final = 256 * 1024
-ALWAYS_FIT: Final = 20
-"""An entry is at most some 10 KiB (a step's outputs are at most 4,096 bytes, escaped), so this many need not be measured."""
+FORGOTTEN: Final = "IterationForgotten"
+"""Kind of the entry that drops the records of an iteration, or of an early visit of a step that a goto leads back to; its path is theirs."""
+MERGED: Final = frozenset({"vars", "answers", "added", "collected"})
+"""Fields that an entry adds to, key by key; it replaces all others."""
+
+
+def without(steps: Mapping[str, StepRecord], prefix: str) -> dict[str, StepRecord]:
+    """Return the records without those of an iteration, or of one visit of a step. Raises IllegalTransition where one of them still goes on."""
+    left = dict(steps)
+    for path in [path for path in steps if is_within(path, prefix)]:
+        if not left.pop(path).has_ended:
+            raise IllegalTransition(f"step {path!r} goes on and may not be forgotten")
+    return left
 
 
 def hash_of(entry: Entry) -> str:
@@ -27,31 +38,49 @@ def hash_of(entry: Entry) -> str:
     return hashlib.sha256(orjson.dumps(codec.entry_to_json(entry), option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def apply(state: State, entry: Entry) -> State:
-    """Return the state after an entry. Raises IllegalTransition when the table forbids it, TamperedState when it does not fit."""
-    if entry.sequence != state.sequence + 1 or entry.previous != state.head:
-        raise TamperedState(f"entry {entry.sequence} does not follow entry {state.sequence}")
-    run, steps = state.run, state.steps
-    if entry.path:
-        steps = {**steps, entry.path: changed_step(steps.get(entry.path), entry)}
-    else:
-        run = changed_run(run, entry)
-    return State(run, steps, entry.sequence, hash_of(entry))
+class Fold:
+    """A state that entries are applied to, one after the other: what it costs does not grow with the number of records."""
+
+    def __init__(self, state: State | None = None) -> None:
+        state = state or State()
+        self._run = state.run
+        self._steps = dict(state.steps)
+        self.sequence = state.sequence
+        self._head = state.head
+
+    def add(self, entry: Entry) -> None:
+        """Apply the next entry. Raises IllegalTransition when the table forbids it, TamperedState when it does not fit."""
+        if entry.sequence != self.sequence + 1 or entry.previous != self._head:
+            raise TamperedState(f"entry {entry.sequence} does not follow entry {self.sequence}")
+        if entry.kind == FORGOTTEN:
+            self._steps = without(self._steps, entry.path)
+        elif entry.path:
+            self._steps[entry.path] = changed_step(self._steps.get(entry.path), entry)
+        else:
+            self._run = changed_run(self._run, entry)
+        self.sequence, self._head = entry.sequence, hash_of(entry)
+
+    @property
+    def state(self) -> State:
+        """What the entries so far lead to."""
+        return State(self._run, dict(self._steps), self.sequence, self._head)
 
 
 def changed_run(run: RunRecord, entry: Entry) -> RunRecord:
-    """Return the run's record after an entry. Variables are merged, all else is replaced."""
-    changes = codec.changes_from_json(RunRecord, entry.changes)
-    if "vars" in changes:
-        changes["vars"] = {**run.vars, **changes["vars"]}
-    after = replace(run, **changes)
+    """Return the run's record after an entry."""
+    after = replace(run, **_merged(run, codec.changes_from_json(RunRecord, entry.changes)))
     transitions.check_run(run.phase, after.phase)
     return after
 
 
+def _merged(record: RunRecord | StepRecord | None, changes: dict[str, Any]) -> dict[str, Any]:
+    added = {name: {**((getattr(record, name) if record else None) or {}), **(changes[name] or {})} for name in MERGED & changes.keys()}
+    return {**changes, **added}
+
+
 def changed_step(record: StepRecord | None, entry: Entry) -> StepRecord:
     """Return a step's record after an entry; the first entry of a step makes the record."""
-    changes = codec.changes_from_json(StepRecord, entry.changes)
+    changes = _merged(record, codec.changes_from_json(StepRecord, entry.changes))
     if record is None:
         try:
             after = StepRecord(path=entry.path, **changes)
@@ -64,36 +93,97 @@ def changed_step(record: StepRecord | None, entry: Entry) -> StepRecord:
     return after
 
 
-def fold(entries: Iterable[Entry]) -> State:
-    """Return the state that a whole journal, from its first entry, leads to."""
-    state = State()
+def fold(entries: Iterable[Entry], base: State | None = None) -> State:
+    """Return the state that entries lead to: a whole journal from its first entry, or what comes after the entries of `base`."""
+    found = Fold(base)
     for entry in entries:
-        state = apply(state, entry)
-    return state
+        found.add(entry)
+    return found.state
 
 
-def verify(status: Mapping[str, Any]) -> State:
-    """Read a status and hold it against its journal. Return the state; raise TamperedState naming what does not fit.
+# ------------------------------------------------------------------------------------------------- what a status holds
 
-    While no entry has been dropped the status must equal the fold. Later the kept entries must form a chain that ends in `head`,
-    and every field they changed last must have that value in the status.
-    """
-    state = codec.state_from_status(status)
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a journal that stands in a status."""
+
+    entries: tuple[Entry, ...]
+    """The newest ones, oldest first."""
+    archived: int
+    """How many older ones stand in WorkflowJournal objects."""
+    dropped: int
+    """How many of the very oldest are nowhere any more."""
+    omitted: int
+    """How many records the status leaves out."""
+    head: str
+
+    @property
+    def before(self) -> int:
+        """Number of the last entry that is no longer in the status."""
+        return self.archived + self.dropped
+
+
+def window_of(status: Mapping[str, Any]) -> Window:
+    """Read what a status holds of its journal. Raises TamperedState where it cannot be read, or does not begin where it says."""
     journal = status.get("journal") or {}
-    entries = [codec.entry_from_json(data) for data in journal.get("entries") or ()]
-    dropped = journal.get("dropped", 0)
-    if not isinstance(dropped, int) or (entries and entries[0].sequence != dropped + 1):
-        raise TamperedState(
-            f"the journal begins at entry {entries[0].sequence if entries else '?'}, and says that {dropped!r} are missing before"
-        )
-    if not dropped:
-        folded = fold(entries)
-        if folded != state:
-            raise TamperedState(_difference(state, folded))
-        return state
-    _check_chain(entries, state.head)
-    _check_newest(entries, state)
-    return state
+    try:
+        entries = tuple(codec.entry_from_json(data) for data in journal.get("entries") or ())
+        counts = [journal.get("archived") or 0, journal.get("dropped") or 0, status.get("stepsOmitted") or 0]
+    except (TypeError, AttributeError) as error:
+        raise TamperedState(f"the journal cannot be read: {error!r}") from error
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
+        raise TamperedState(f"the journal counts what is elsewhere as {counts}, which is no count")
+    window = Window(entries, counts[0], counts[1], counts[2], str(journal.get("head") or ""))
+    if (entries[0].sequence if entries else 1) != window.before + 1:
+        begins = entries[0].sequence if entries else "?"
+        raise TamperedState(f"the journal begins at entry {begins}, and says that {window.before} are elsewhere")
+    return window
+
+
+def verify(status: Mapping[str, Any], base: State | None = None) -> State:
+    """Read a status and hold it against its journal. Return the whole state; raise TamperedState naming what does not fit.
+
+    `base` is what is known for certain: the fold of the run's entries up to one of them, such as those in its WorkflowJournals. Where
+    the entries go on from there (or from the first one), the status must equal their fold. Where some are missing in between, they must
+    form a chain that ends in `head`, and every field that they changed last must have that value in the status; unless the status leaves
+    out records, which only the missing entries know: then ArchiveNeeded is raised.
+    """
+    shown = codec.state_from_status(status)
+    window = window_of(status)
+    base = base or State()
+    if base.sequence >= window.before:
+        return _exactly(shown, window, base)
+    if window.omitted:
+        raise ArchiveNeeded(f"the status leaves out {window.omitted} steps; entries {base.sequence + 1} to {window.before} tell of them")
+    _check_chain(window.entries, window.head)
+    _check_newest(window.entries, shown)
+    return shown
+
+
+def _exactly(shown: State, window: Window, base: State) -> State:
+    if base.sequence > window.before + len(window.entries):
+        raise TamperedState("the status is older than what was written before")
+    known = [entry for entry in window.entries if entry.sequence <= base.sequence]
+    if known:
+        _check_chain(known, base.head)
+    folded = fold(window.entries[len(known) :], base)
+    _compare(shown, window, folded)
+    return folded
+
+
+def _compare(shown: State, window: Window, folded: State) -> None:
+    if window.head != folded.head:
+        raise TamperedState("the journal does not end in the hash that seals it")
+    if shown.run != folded.run:
+        names = [name for name in RunRecord.__slots__ if getattr(shown.run, name) != getattr(folded.run, name)]
+        raise TamperedState(f"the run's {', '.join(names)} is not what its journal says")
+    for path, record in shown.steps.items():
+        if folded.steps.get(path) != record:
+            raise TamperedState(f"step {path} is not what its journal says")
+    if len(shown.steps) + window.omitted != len(folded.steps):
+        told = f"it shows {len(shown.steps)} steps and leaves out {window.omitted}; its journal tells of {len(folded.steps)}"
+        raise TamperedState(f"the status does not show all its steps: {told}")
 
 
 def _check_chain(entries: Sequence[Entry], head: str) -> None:
@@ -105,41 +195,28 @@ def _check_chain(entries: Sequence[Entry], head: str) -> None:
 
 
 def _check_newest(entries: Sequence[Entry], state: State) -> None:
-    newest: dict[tuple[str, str], Json] = {}
+    """Hold the fields that entries changed last against a state of which the older entries are not at hand."""
+    for path, changes in _newest(entries).items():
+        record: RunRecord | StepRecord | None = state.steps.get(path) if path else state.run
+        if record is None:
+            raise TamperedState(f"step {path} is missing, although its journal tells of it")
+        kind = StepRecord if path else RunRecord
+        found = codec.changes_to_json(kind, {name: getattr(record, name) for name in kind.__slots__})
+        for key, value in changes.items():
+            added = key in MERGED
+            differs = any((found[key] or {}).get(name) != item for name, item in value.items()) if added else found.get(key) != value
+            if differs:
+                raise TamperedState(f"{path or 'the run'}: {key} is not what its journal says")
+
+
+def _newest(entries: Sequence[Entry]) -> dict[str, dict[str, Json]]:
+    """Return the fields that entries changed last, by path; not of records that were dropped since."""
+    newest: dict[str, dict[str, Json]] = {}
     for entry in entries:
+        if entry.kind == FORGOTTEN:
+            newest = {path: changes for path, changes in newest.items() if not is_within(path, entry.path)}
+            continue
+        changes = newest.setdefault(entry.path, {})
         for key, value in entry.changes.items():
-            newest[entry.path, key] = value
-    run_json = codec.changes_to_json(RunRecord, {name: getattr(state.run, name) for name in RunRecord.__slots__})
-    for (path, key), value in newest.items():
-        record = state.steps.get(path)
-        found = codec.changes_to_json(StepRecord, {n: getattr(record, n) for n in StepRecord.__slots__}) if path and record else run_json
-        differs = any(found[key].get(name) != v for name, v in value.items()) if key == "vars" else found.get(key) != value
-        if differs or (path and record is None):
-            raise TamperedState(f"{path or 'the run'}: {key} is not what its journal says")
-
-
-def _difference(state: State, folded: State) -> str:
-    if state.head != folded.head:
-        return "the journal does not end in the hash that seals it"
-    if state.run != folded.run:
-        names = [name for name in RunRecord.__slots__ if getattr(state.run, name) != getattr(folded.run, name)]
-        return f"the run's {', '.join(names)} is not what its journal says"
-    paths = [path for path in {**state.steps, **folded.steps} if state.steps.get(path) != folded.steps.get(path)]
-    return f"step {paths[0] if paths else '?'} is not what its journal says"
-
-
-def kept(before: Mapping[str, Any], new: Sequence[Entry], head: str) -> dict[str, Json]:
-    """Return `status.journal` after `new` entries: the newest that fit the limits, and how many were dropped."""
-    entries = [*(before.get("entries") or ()), *map(codec.entry_to_json, new)]
-    dropped = int(before.get("dropped") or 0)
-    surplus = max(0, len(entries) - MAX_ENTRIES)
-    if len(entries) > ALWAYS_FIT:
-        sizes = [len(orjson.dumps(entry)) for entry in entries]
-        size = sum(sizes[surplus:])
-        while size > MAX_BYTES and surplus < len(entries) - 1:
-            size -= sizes[surplus]
-            surplus += 1
-    found: dict[str, Json] = {"head": head, "entries": entries[surplus:]}
-    if dropped + surplus:
-        found["dropped"] = dropped + surplus
-    return found
+            changes[key] = {**(changes.get(key) or {}), **(value or {})} if key in MERGED else value
+    return newest

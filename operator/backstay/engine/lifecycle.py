@@ -2,36 +2,52 @@
 
 advance   bring a step as far as it goes now
 stop      a step is no longer wanted: bring it to an end
+cancel    the same, and the run goes on after it
+leave     a goto inside it leads out of it
 fail      an attempt went wrong: another attempt, a handler, or Failed
 """
 
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from backstay.api.base import format_duration
 from backstay.api.faults import matches
 from backstay.engine.model import Fault, Phase, StepRecord
 from backstay.engine.node import Node
-from backstay.engine.paths import handler_prefix, join
+from backstay.engine.paths import handler_prefix, in_lap, join
+from backstay.engine.policies import lock
 from backstay.engine.policies.retry import delay_before
 from backstay.engine.turn import Turn
 from backstay.errors import EvaluationError
 
 _LET_GO: dict[str, Any] = dict.fromkeys(
-    ("inputs", "due_at", "then", "message", "held_since", "starting_since", "lost_pod"),
+    ("inputs", "due_at", "then", "message", "held_since", "starting_since", "lost_pod", "stalled"),
 )
 """What a step no longer needs to remember once an attempt is over."""
 
 
+KEPT_VISITS: Final = 3
+"""How many visits of a step that a goto leads back to are remembered; all of them where it, or a step in it, says how to undo it."""
+
+
 class Outcome(Enum):
-    """Where a list of steps stands."""
+    """Where a list of steps stands. Only of one that is GOING does anything go on."""
 
     GOING = auto()
     DONE = auto()
     FAILED = auto()
     STOPPED = auto()
+    LEFT = auto()
+
+
+class Standing(NamedTuple):
+    """Where a list of steps stands; why it has failed; or the step in a list around it at which a goto that has left it goes on."""
+
+    outcome: Outcome
+    fault: Fault | None = None
+    target: str = ""
 
 
 def advance(turn: Turn, node: Node, path: str) -> StepRecord | None:
@@ -40,7 +56,8 @@ def advance(turn: Turn, node: Node, path: str) -> StepRecord | None:
     if record is None:
         if turn.may_begin:
             _begin(turn, node, path)
-    elif not record.has_ended:
+            _forget_early_visits(turn, node, path)
+    elif not record.has_ended and not turn.is_full:
         _proceed(turn, node, record)
     return turn.steps.get(path)
 
@@ -48,11 +65,17 @@ def advance(turn: Turn, node: Node, path: str) -> StepRecord | None:
 def _begin(turn: Turn, node: Node, path: str) -> None:
     try:
         if node.condition is not None and not _holds(turn, node, path):
-            turn.change_step("StepSkipped", path, kind=node.kind, phase=Phase.SKIPPED, finished_at=turn.now, reason="its if is false")
+            skip(turn, node, path, "its if is false")
             return
-        node.machine.begin(turn, node, path)
+        if node.lock is None or lock.take(turn, node, path):
+            node.machine.begin(turn, node, path)
     except EvaluationError as error:
         fail(turn, node, path, Fault("ExpressionError", "An expression failed", str(error)))
+
+
+def skip(turn: Turn, node: Node, path: str, reason: str) -> None:
+    """A step is not begun at all."""
+    turn.change_step("StepSkipped", path, kind=node.kind, phase=Phase.SKIPPED, finished_at=turn.now, reason=reason)
 
 
 def _holds(turn: Turn, node: Node, path: str) -> bool:
@@ -70,11 +93,23 @@ def _proceed(turn: Turn, node: Node, record: StepRecord) -> None:
         _time_out(turn, node, record)
     elif record.phase == Phase.CATCHING:
         _proceed_catching(turn, node, record)
+    elif lock.is_waiting(record):
+        _proceed_waiting_for_lock(turn, node, record)
     elif record.phase == Phase.RETRYING and not turn.is_due(record.due_at):
         return
     else:
         try:
             node.machine.proceed(turn, node, record)
+        except EvaluationError as error:
+            fail(turn, node, record.path, Fault("ExpressionError", "An expression failed", str(error)))
+
+
+def _proceed_waiting_for_lock(turn: Turn, node: Node, record: StepRecord) -> None:
+    if fault := lock.overdue(turn, record):
+        fail(turn, node, record.path, fault)
+    elif lock.take_at_last(turn, record):
+        try:
+            node.machine.begin(turn, node, record.path)
         except EvaluationError as error:
             fail(turn, node, record.path, Fault("ExpressionError", "An expression failed", str(error)))
 
@@ -116,9 +151,12 @@ def _words(fault: Fault) -> str:
 
 def _proceed_catching(turn: Turn, node: Node, record: StepRecord) -> None:
     index = record.handler or 0
-    outcome, fault = advance_list(turn, node.handlers[index].nodes, handler_prefix(record.path, index))
+    outcome, fault, target = advance_list(turn, node.handlers[index].nodes, handler_prefix(record.path, index))
     if outcome is Outcome.DONE:
         turn.change_step("StepCaught", record.path, phase=Phase.CAUGHT, finished_at=turn.now)
+    elif outcome is Outcome.LEFT:
+        words = f"the run goes on at {target}"
+        turn.change_step("StepCaught", record.path, phase=Phase.CAUGHT, finished_at=turn.now, goto=target, reason=words)
     elif outcome is Outcome.FAILED and fault:
         turn.change_step("StepFailed", record.path, phase=Phase.FAILED, error=fault, finished_at=turn.now, reason=_words(fault))
 
@@ -128,19 +166,43 @@ def _proceed_catching(turn: Turn, node: Node, record: StepRecord) -> None:
 
 def stop(turn: Turn, node: Node, record: StepRecord) -> None:
     """A step is no longer wanted: bring it to an end, at once or as soon as what it started has ended."""
-    if record.phase is Phase.STOPPING and record.then is Phase.CANCELLED:
+    if turn.is_full:
+        return
+    if record.phase is Phase.STOPPING and record.then is not Phase.FAILED:
         _proceed_stopping(turn, node, record)
+    elif record.is_joined:
+        begin_stopping(turn, node, record, Phase.SUCCEEDED)
     elif not record.has_ended:
         begin_stopping(turn, node, record, Phase.CANCELLED)
 
 
-def begin_stopping(turn: Turn, node: Node, record: StepRecord, then: Phase, fault: Fault | None = None) -> None:
+def cancel(turn: Turn, node: Node, record: StepRecord, reason: str) -> None:
+    """The workflow, or a person, does not want a step any more: stop it, and the run goes on after it.
+
+    To be called before a turn advances the run, never from within a step: what is cancelled may be around that step.
+    """
+    if record.is_joined:
+        begin_stopping(turn, node, record, Phase.SUCCEEDED, reason=reason)
+    elif record.phase is not Phase.STOPPING or record.then is Phase.FAILED:
+        begin_stopping(turn, node, record, Phase.SKIPPED, reason=reason)
+
+
+def leave(turn: Turn, node: Node, record: StepRecord, target: str) -> None:
+    """A goto inside a structure leads out of it, to `target`: stop what else goes on in it."""
+    begin_stopping(turn, node, record, Phase.CANCELLED, reason=f"the run goes on at {target}", goto=target)
+
+
+def begin_stopping(
+    turn: Turn, node: Node, record: StepRecord, then: Phase, fault: Fault | None = None, *, reason: str = "", **changes: Any
+) -> None:
     """Stop what a step has started; it becomes `then` once that has ended. `fault` says why, where it is to fail."""
     if record.phase in (Phase.WAITING, Phase.RETRYING):
-        _settle(turn, node, record, then, fault)
+        _settle(turn, node, record, then, fault, reason)
         return
-    changes: dict[str, Any] = {"error": fault} if fault else {}
-    kept = turn.change_step("StepStopping", record.path, phase=Phase.STOPPING, then=then, reason=_words(fault) if fault else "", **changes)
+    if fault:
+        changes |= {"error": fault}
+    words = _words(fault) if fault else reason
+    kept = turn.change_step("StepStopping", record.path, phase=Phase.STOPPING, then=then, reason=words, **changes)
     _proceed_stopping(turn, node, kept)
 
 
@@ -154,13 +216,14 @@ def _proceed_stopping(turn: Turn, node: Node, record: StepRecord) -> None:
         _settle(turn, node, after, after.then or Phase.CANCELLED, after.error)
 
 
-def _settle(turn: Turn, node: Node, record: StepRecord, then: Phase, fault: Fault | None) -> None:
+def _settle(turn: Turn, node: Node, record: StepRecord, then: Phase, fault: Fault | None, reason: str = "") -> None:
     if then is Phase.FAILED:
         fail(turn, node, record.path, fault or Fault("Cancelled"))
     elif then is Phase.SUCCEEDED:
         succeed(turn, record.path)
     else:
-        turn.change_step("StepCancelled", record.path, phase=Phase.CANCELLED, finished_at=turn.now, deadline_at=None, **_LET_GO)
+        over = _LET_GO | {"deadline_at": None, "finished_at": turn.now, "then": Phase.SKIPPED if then is Phase.SKIPPED else None}
+        turn.change_step("StepCancelled", record.path, phase=Phase.CANCELLED, reason=reason, **over)
 
 
 def _time_out(turn: Turn, node: Node, record: StepRecord) -> None:
@@ -193,39 +256,78 @@ def begun(turn: Turn, node: Node) -> dict[str, Any]:
 
 
 def succeed(turn: Turn, path: str, **changes: Any) -> None:
-    """A step did what it was for. Its place in the order of undoing is the number of this entry."""
+    """A step did what it was for. Its place in the order of undoing is the number of this entry, or of the one that met its join."""
+    record = turn.steps.get(path)
+    place = record.sequence if record and record.sequence else turn.sequence + 1
     turn.change_step(
         "StepSucceeded",
         path,
-        **{"phase": Phase.SUCCEEDED, "finished_at": turn.now, "sequence": turn.sequence + 1, "deadline_at": None, **_LET_GO, **changes},
+        **{"phase": Phase.SUCCEEDED, "finished_at": turn.now, "sequence": place, "deadline_at": None, **_LET_GO, **changes},
     )
 
 
 # -------------------------------------------------------------------------------------------------------- steps in order
 
 
-def advance_list(turn: Turn, nodes: Sequence[Node], prefix: str) -> tuple[Outcome, Fault | None]:
-    """Bring a list as far as it goes now: each step begins when the one before is done. With FAILED comes the step's error.
+def advance_list(turn: Turn, nodes: Sequence[Node], prefix: str) -> Standing:
+    """Bring a list as far as it goes now: each step begins when the one before is done, unless a goto leads elsewhere.
 
-    Blocks, branches, cases, handlers and the body of a workflow all run like this.
+    Blocks, branches, cases, handlers, iterations and the body of a workflow all run like this. Where a goto has led back, the list is in
+    another lap; only the latest lap is looked at, for whatever goes on is stopped before a list is left backwards, forwards or by an error.
     """
-    for node in nodes:
-        record = advance(turn, node, join(prefix, node.name))
-        if turn.is_ending or record is None or not record.has_ended:
-            return Outcome.GOING, None
-        if record.phase is Phase.FAILED:
-            return Outcome.FAILED, record.error
-        if record.phase is Phase.CANCELLED:
-            return Outcome.STOPPED, None
-    return Outcome.DONE, None
+    lap = turn.lap(prefix)
+    index = _first_of(turn, nodes, prefix, lap)
+    rest_goes_on = False
+    while index < len(nodes):
+        record = advance(turn, nodes[index], in_lap(prefix, nodes[index].name, lap))
+        if turn.is_ending or record is None or not (record.has_ended or record.is_joined):
+            return Standing(Outcome.GOING)
+        if record.phase is Phase.FAILED or record.goto:
+            if not stop_list(turn, nodes, prefix):
+                return Standing(Outcome.GOING)
+            if record.phase is Phase.FAILED:
+                return Standing(Outcome.FAILED, record.error)
+            place = _index_of(nodes, prefix, record.goto or "")
+            if place is None:
+                return Standing(Outcome.LEFT, None, record.goto or "")
+            lap, index, rest_goes_on = lap + (place <= index), place, False
+            continue
+        if record.has_ended and not record.is_done:
+            return Standing(Outcome.STOPPED)
+        rest_goes_on = rest_goes_on or record.is_joined
+        index += 1
+    return Standing(Outcome.GOING if rest_goes_on else Outcome.DONE)
+
+
+def _first_of(turn: Turn, nodes: Sequence[Node], prefix: str, lap: int) -> int:
+    """Return where a lap of a list began."""
+    if lap == 1:
+        return 0
+    return next(index for index, node in enumerate(nodes) if in_lap(prefix, node.name, lap) in turn.steps)
+
+
+def _index_of(nodes: Sequence[Node], prefix: str, target: str) -> int | None:
+    """Return which step of a list a goto leads to; None where it leads out of it."""
+    return next((index for index, node in enumerate(nodes) if join(prefix, node.name) == target), None)
 
 
 def stop_list(turn: Turn, nodes: Sequence[Node], prefix: str) -> bool:
     """Stop whatever of a list is going on. Returns whether nothing is any more."""
-    ended = True
+    ended, lap = True, turn.lap(prefix)
     for node in nodes:
-        record = turn.steps.get(join(prefix, node.name))
+        record = turn.steps.get(in_lap(prefix, node.name, lap))
         if record is not None and not record.has_ended:
             stop(turn, node, record)
             ended = turn.steps[record.path].has_ended and ended
     return ended
+
+
+def _forget_early_visits(turn: Turn, node: Node, path: str) -> None:
+    """Keep what is remembered of a step that a goto leads back to within bounds, unless there may be something to undo (DESIGN, promise 8)."""
+    prefix, _, name = path.rpartition("/")
+    name, _, lap = name.partition("~")
+    if not lap or path not in turn.steps or turn.program.undoes(node.path):
+        return
+    earlier = [visit for number in range(int(lap) - 1, 0, -1) if (visit := in_lap(prefix, name, number)) in turn.steps]
+    for visit in earlier[KEPT_VISITS - 1 :]:
+        turn.forget(visit)

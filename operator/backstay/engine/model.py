@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from backstay.settings import MAX_CHILD_DEPTH
+
 Json = Any
 
 
@@ -112,11 +114,67 @@ class CallFact:
 
 
 @dataclass(frozen=True, slots=True)
+class RunFact:
+    """What is seen of a child run: the WorkflowRun of one attempt of a `workflow` step.
+
+    `outputs` are there once it has succeeded, `error` once it has not. `stalled` says why it needs a person, where it does.
+    """
+
+    name: str
+    uid: str
+    phase: Phase | None = None
+    is_finished: bool = False
+    outputs: Mapping[str, Json] | None = None
+    error: Fault | None = None
+    stalled: str = ""
+    cancelling: bool = False
+    """Whether it was asked to end early."""
+    undoing: bool = False
+    """Whether it was asked to undo what it did."""
+    detached: bool = False
+    """Whether nobody waits for it, once it is there."""
+    is_gone: bool = False
+    """It was there and is there no longer; nothing more will be known of it."""
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more happens to it by itself."""
+        return self.is_finished or self.is_gone
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The API server would not create an attempt's Job, and repeating it does not help."""
 
     type: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockFact:
+    """What is seen of the lock that a step wants: whether the slot is its own, or else where it stands in line.
+
+    `place` counts from 1 among `waiting`, and is 0 while nobody knows; `holders` says in words who keeps it waiting, `why` what else does.
+    """
+
+    held: bool = False
+    has_begun: bool = False
+    """Whether who keeps the slots knows that the step has begun: then nobody takes its slot away."""
+    place: int = 0
+    waiting: int = 0
+    holders: tuple[str, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something that is asked of one step: `action` is Cancel, Complete or AddItems (`api.run.RequestAction`)."""
+
+    id: str
+    step: str
+    action: str
+    items: tuple[Json, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +188,11 @@ class Wish:
     delete: bool = False
     release: bool = False
     """The annotation that lets the finalizer go without further compensation."""
+    requests: tuple[Request, ...] = ()
+    """What is asked of single steps, in the order of the spec; answered ones included."""
+    undo: bool = False
+    """Undo what the run did, although it has succeeded."""
+    undo_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +211,14 @@ class Observations:
     """Whether the run's namespace is being deleted: no Job can be created in it any more."""
     calls: Mapping[str, CallFact] = field(default_factory=dict)
     """The run's calls by name, as far as this operator makes them."""
+    children: Mapping[str, RunFact] = field(default_factory=dict)
+    """The run's child runs by name: those that go on, and those that a step waits for."""
+    is_kept: bool = False
+    """Whether the run has succeeded as the child of one that goes on, and so may have to be undone yet: its finalizer stays."""
     held: Mapping[str, Fault] = field(default_factory=dict)
     """Jobs that could not be created yet and are tried again: what stands in the way, mostly a Hold, by name."""
+    locks: Mapping[str, LockFact] = field(default_factory=dict)
+    """The locks that were asked for, by the path of the step."""
 
 
 # ------------------------------------------------------------------------------------------------- what the engine knows
@@ -167,6 +236,12 @@ class Identity:
     timeout_seconds: float | None = None
     started_by: str = ""
     """Who started it, as the API server knows them; empty where nobody knows."""
+    workflow: str = ""
+    """What it runs, in a word: the name of its Workflow, and of the template in it."""
+    callers: tuple[str, ...] = ()
+    """What the runs run that it is a child of, the outermost first; empty for a run that a person or a trigger started."""
+    most_depth: int = MAX_CHILD_DEPTH
+    """How deep child runs may nest: how many callers a run may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,24 +265,56 @@ class StepRecord:
     job_uid: str | None = None
     call: str | None = None
     choice: str | None = None
+    """Which cases of a switch were taken, which event of a race was the first, or which branches have ended of a parallel whose rest goes on;
+    with commas between."""
     handler: int | None = None
     """Which catch is, or was, handling its error."""
     then: Phase | None = None
-    """What a step that is being stopped becomes: Failed (then retries and handlers are looked at), Cancelled or Succeeded. Of one that is
-    Retrying: Running where the same attempt runs again."""
+    """What a step that is being stopped becomes: Failed (then retries and handlers are looked at), Cancelled, Skipped (Cancelled, and the run
+    goes on after it) or Succeeded. Of one that is Retrying: Running where the same attempt runs again. Of one that is Running: Succeeded
+    where its join is met, and the rest of it goes on. Of one that is Cancelled: Skipped where the run goes on after it."""
     message: str | None = None
     disruptions: int = 0
     """How often the infrastructure has disrupted the latest attempt."""
+    child: str | None = None
+    """The child run of the latest attempt."""
+    child_uid: str | None = None
+    stalled: bool | None = None
+    """True where what it waits for needs a person; `message` says what."""
+    params: Mapping[str, Json] | None = None
+    """What a template was given: `params` to the steps in it."""
     lost_pod: str | None = None
     """UID of the newest pod that was lost to a disruption: each counts once."""
     held_since: datetime | None = None
     """Since when it waits for something that passes by itself, such as a quota."""
+    iterations: Mapping[str, Json] | None = None
+    """Of a structure that is run again and again: how far it is (`iterations.Progress`)."""
+    items: Json = None
+    """What a forEach iterates over, where that could not be worked out again."""
+    added: Mapping[str, Json] | None = None
+    """Items that came while it ran, by index. Entries add to these, as to what was collected."""
+    collected: Mapping[str, Json] | None = None
+    """What its iterations left behind, by index."""
+    lock: Mapping[str, str] | None = None
+    """The lock that it wants or has: name, and key and scope where they are not the default."""
+    locked_at: datetime | None = None
+    """Since when it has its lock; without it, it waits for it, or never got it."""
     starting_since: datetime | None = None
     """From when its startTimeout counts, where that is not the beginning of the attempt."""
+    goto: str | None = None
+    """Where the run goes on after it, where that is not the next step: the path, without a lap, of a step in this list or one around it."""
+    visit: int = 0
+    """Of a step that a goto has led back to: how often it has begun."""
 
     @property
     def is_done(self) -> bool:
-        return self.phase in DONE
+        """What follows may begin: it did what it was for, was skipped, or the workflow itself cancelled it."""
+        return self.phase in DONE or (self.phase is Phase.CANCELLED and self.then is Phase.SKIPPED)
+
+    @property
+    def is_joined(self) -> bool:
+        """Its join is met, so what follows has begun; the rest of it goes on."""
+        return self.phase is Phase.RUNNING and self.then is Phase.SUCCEEDED
 
     @property
     def has_ended(self) -> bool:
@@ -229,6 +336,8 @@ class RunRecord:
     message: str = ""
     """Why it ends, or ended, in words."""
     vars: Mapping[str, Json] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """What became of each request, by its id."""
     outputs: Mapping[str, Json] | None = None
     error: Fault | None = None
     revision_name: str = ""
@@ -323,6 +432,55 @@ class StopCall:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateRun:
+    """Create the child run of an attempt. `inputs` is the resolved action; creating it twice is the same run."""
+
+    name: str
+    path: str
+    attempt: int
+    inputs: Mapping[str, Json]
+    owned: bool = True
+    """Whether the run owns it: not while the run is being deleted, and not where it does not wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    """Ask a child run to end early."""
+
+    name: str
+    uid: str
+    reason: str
+    compensate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UndoRun:
+    """Ask a child run that has succeeded to undo what it did."""
+
+    name: str
+    uid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcquireLock:
+    """Ask for a slot for the step at `path`, in its turn; of one that `has_begun`, see to it that it is told to have it."""
+
+    path: str
+    name: str
+    key: str
+    since: datetime
+    has_begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLock:
+    """Give back the slot of a step, or leave the line."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddFinalizer:
     """Keep the run from vanishing before it is undone."""
 
@@ -332,4 +490,4 @@ class RemoveFinalizer:
     """Let the run go; Jobs that it does not own go first."""
 
 
-Effect = CreateJob | DeleteJob | StartCall | StopCall | AddFinalizer | RemoveFinalizer
+Effect = CreateJob | DeleteJob | StartCall | StopCall | CreateRun | CancelRun | UndoRun | AcquireLock | ReleaseLock | AddFinalizer | RemoveFinalizer

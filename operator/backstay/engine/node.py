@@ -1,16 +1,19 @@
 """A compiled step, and what a kind of step must be able to do. See `program.py` for how nodes come to be, `steps/` for the kinds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
 from backstay.api.policies import Retry
-from backstay.api.steps import Step
+from backstay.api.steps import Dependency, Step
 from backstay.api.workflow import Defaults
 from backstay.engine.model import Json, StepRecord
-from backstay.engine.scopes import Bound, Scope
+from backstay.engine.outputs import Declared
+from backstay.engine.policies.lock import LockNode
+from backstay.engine.scopes import Bound, Iterated, Scope
 from backstay.engine.turn import Turn
+from backstay.engine.workspaces import Source
 
 
 class Nesting(Protocol):
@@ -18,9 +21,19 @@ class Nesting(Protocol):
 
     defaults: Defaults
     """The workflow's defaults for steps that do work."""
+    workspaces: Mapping[str, Source]
+    """What its jobs may mount, by name."""
 
-    def steps(self, steps: Iterable[Step], prefix: str, outer: Scope | None, extra: tuple[str, ...] = ()) -> "tuple[Node, ...]":
-        """Compile a list of steps whose path is `prefix`."""
+    def steps(
+        self, steps: Iterable[Step], prefix: str, outer: Scope | None, extra: tuple[str, ...] = (), iterated: Iterated | None = None
+    ) -> "tuple[Node, ...]":
+        """Compile a list of steps whose path is `prefix`. `extra` are names that it sees besides; `iterated` gives their values in a body."""
+
+    def event(self, kind: str, action: Any, name: str, path: str, scope: Scope) -> "Node":
+        """Compile an event that something waits for: an action without a step of its own."""
+
+    def undoes_inside(self, path: str) -> bool:
+        """Tell whether a step inside the structure at a path says how to undo it, once its lists are compiled."""
 
 
 class Kind(Protocol):
@@ -87,8 +100,11 @@ class Node:
     body: Any
     """What its machine made of the action."""
     condition: Bound | None = None
-    depends_on: tuple[str, ...] = ()
+    depends_on: tuple[Dependency, ...] = ()
     timeout: timedelta | None = None
     attempt_timeout: timedelta | None = None
     retry: Retry | None = None
     handlers: tuple[Handler, ...] = ()
+    lock: LockNode | None = None
+    declared: Declared | None = None
+    """What the step says that it produces."""

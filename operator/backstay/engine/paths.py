@@ -3,10 +3,11 @@
 a/x               step x of block a                 charge:catch0/ask      step ask of the first handler of charge
 c/left/x          step x of branch left             reserve:compensate     undoing reserve
 d/0/x             step x of the first case          /                      the block that is the body of the workflow
-pack[3]/box       step box of iteration 3
+pack[3]/box       step box of iteration 3          a~2                    step a in the second lap of its list: a goto led back
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 ROOT: Final = "/"
@@ -32,6 +33,11 @@ def iteration(path: str, index: int) -> str:
     return f"{path}[{index}]"
 
 
+def is_iteration(path: str) -> bool:
+    """Tell whether a path is that of an iteration: `pack[3]`."""
+    return bool(re.fullmatch(r".+\[\d+\]", path))
+
+
 def iteration_of(prefix: str) -> tuple[str, int]:
     """Return the path of the structure that an iteration is of, and its index: `pack[3]` is iteration 3 of `pack`."""
     owner, _, index = prefix.removesuffix("]").rpartition("[")
@@ -39,8 +45,32 @@ def iteration_of(prefix: str) -> tuple[str, int]:
 
 
 def static(path: str) -> str:
-    """Return a path without the indexes of iterations: `pack[3]/box` is `pack/box`."""
-    return re.sub(r"\[\d+\]", "", path)
+    """Return a path without the indexes of iterations and the numbers of laps: `pack[3]/box~2` is `pack/box`."""
+    return re.sub(r"\[\d+\]|~\d+", "", path)
+
+
+def in_lap(prefix: str, name: str, lap: int) -> str:
+    """Return the path of a step in a lap of the list at `prefix`: `a`, `a~2`, `a~3` …"""
+    return join(prefix, name if lap == 1 else f"{name}~{lap}")
+
+
+def lap_of(path: str, segments: int) -> int | None:
+    """Return the lap, in the list with so many segments, of the step that is or encloses `path`; None where `path` is not inside that list."""
+    inside = path.split("/")[segments : segments + 1]
+    if not inside or not inside[0]:
+        return None
+    found = re.match(r"[^~:\[]*~(\d+)", inside[0])
+    return int(found[1]) if found else 1
+
+
+def around(path: str) -> Iterator[str]:
+    """Every step, iteration, branch or case that encloses a path, from the outside in: `pack` and `pack[3]` for `pack[3]/box`."""
+    return (path[:place] for place, character in enumerate(path) if character in "/:[")
+
+
+def is_within(path: str, outer: str) -> bool:
+    """Tell whether a path is `outer` itself or inside it."""
+    return path == outer or path.startswith((f"{outer}/", f"{outer}:", f"{outer}["))
 
 
 def handler_prefix(path: str, index: int) -> str:

@@ -4,18 +4,23 @@ Each kind of step compiles its own body (`engine/steps/`); what every step may c
 is compiled here.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from backstay.api.policies import Catch, Retry
-from backstay.api.steps import Compensate, Step, action_of
+from backstay.api.steps import Compensate, Step, action_of, kind_of
 from backstay.api.workflow import WorkflowSpec
 from backstay.engine.model import Json
 from backstay.engine.node import Handler, Node
-from backstay.engine.paths import ROOT, handler_prefix, join, segments_of, static, undo_path
-from backstay.engine.scopes import Bound, Scope, bind
+from backstay.engine.outputs import declare
+from backstay.engine.paths import ROOT, handler_prefix, join, segments_of, static, undo_path, undone_by
+from backstay.engine.policies.lock import compile_lock, compile_undo_lock
+from backstay.engine.scopes import Bound, Iterated, Scope, bind
 from backstay.engine.steps import KINDS
+from backstay.engine.steps.workflow import UNDO, UNDO_CHILD
+from backstay.engine.workspaces import compile_workspaces
 
 UNDO_RETRY: Final = Retry(max_attempts=5, errors=("*",))
 """Undoing is tried harder than doing: on any error, until a person is needed."""
@@ -34,6 +39,19 @@ class Program:
     """Every node by static path; how to undo a step stands at `undo_path` of its path."""
     top_level: tuple[str, ...]
     """Paths of the outermost steps: what progress counts."""
+    kinds: frozenset[str]
+    """The kinds of steps that there are."""
+    undoing: frozenset[str]
+    """Paths of the steps that say how to undo them, and of all structures around those."""
+
+    @property
+    def leads_back(self) -> bool:
+        """Whether a list of steps may be in another lap than the first."""
+        return "goto" in self.kinds
+
+    def undoes(self, path: str) -> bool:
+        """Tell whether the step at a path, or one inside it, says how to undo it."""
+        return static(path) in self.undoing
 
     def undo_of(self, path: str) -> Node | None:
         """Return how to undo the step at a path, or None where it does not say."""
@@ -49,24 +67,33 @@ class Compiler:
 
     def __init__(self, spec: WorkflowSpec) -> None:
         self.defaults = spec.defaults
+        self.workspaces = compile_workspaces(spec.workspaces)
         self.retry = spec.defaults.retry
         """What steps that do work get where they say nothing themselves; another one inside a compensation."""
         self.nodes: dict[str, Node] = {}
         self.undoable = False
 
-    def steps(self, steps: Iterable[Step], prefix: str, outer: Scope | None, extra: tuple[str, ...] = ()) -> tuple[Node, ...]:
-        """Compile a list of steps whose path is `prefix`."""
-        scope = Scope(segments_of(prefix), outer, extra)
+    def steps(
+        self, steps: Iterable[Step], prefix: str, outer: Scope | None, extra: tuple[str, ...] = (), iterated: Iterated | None = None
+    ) -> tuple[Node, ...]:
+        """Compile a list of steps whose path is `prefix`. `extra` are names that it sees besides; `iterated` gives their values in a body."""
+        scope = Scope(segments_of(prefix), outer, extra, iterated=iterated)
         for step in steps:
             scope.nodes[step.name] = self.step(step, prefix, scope)
         return tuple(scope.nodes.values())
 
+    def undoes_inside(self, path: str) -> bool:
+        """Tell whether a step inside the structure at a path says how to undo it, once its lists are compiled."""
+        return any(undone_by(inner) is not None and inner.startswith(f"{path}/") for inner in self.nodes)
+
     def step(self, step: Step, prefix: str, scope: Scope) -> Node:
         """Compile one step with all that it carries."""
         path = join(prefix, step.name)
-        node = self.bare(step.kind, getattr(step, step.kind), step.name, path, scope)
+        node = self.bare(step.kind, step.action, step.name, path, scope)
         if step.compensate is not None:
             self._undo(step.compensate, path, scope)
+        elif step.workflow is not None and step.workflow.wait and undone_by(path) is None:
+            self._undo_child(path, scope)
         self.nodes[path] = replace(
             node,
             condition=None if step.if_ is None else bind(step.if_, scope),
@@ -75,7 +102,11 @@ class Compiler:
             attempt_timeout=step.attempt_timeout or node.attempt_timeout,
             retry=step.retry or node.retry,
             handlers=self.handlers(step.catch, path, scope),
+            lock=compile_lock(step.lock, scope),
+            declared=declare(step.outputs),
         )
+        if step.lock is not None and undo_path(path) in self.nodes:
+            self.nodes[undo_path(path)] = replace(self.nodes[undo_path(path)], lock=compile_undo_lock(step.lock))
         return self.nodes[path]
 
     def handlers(self, catches: Sequence[Catch], path: str, scope: Scope | None) -> tuple[Handler, ...]:
@@ -86,10 +117,10 @@ class Compiler:
         )
 
     def _undo(self, compensate: Compensate, path: str, scope: Scope) -> None:
-        kind = action_of(compensate)
+        kind = kind_of(compensate)
         inner = Scope(scope.segments, scope, ("self", "error"))
         before, self.retry = self.retry, compensate.retry or UNDO_RETRY
-        node = self.bare(kind, getattr(compensate, kind), f"{path}:compensate", undo_path(path), inner)
+        node = self.bare(kind, action_of(compensate), f"{path}:compensate", undo_path(path), inner)
         self.retry = before
         self.undoable = True
         self.nodes[undo_path(path)] = replace(
@@ -97,6 +128,16 @@ class Compiler:
             timeout=compensate.timeout or node.timeout,
             attempt_timeout=compensate.attempt_timeout or node.attempt_timeout,
         )
+
+    def _undo_child(self, path: str, scope: Scope) -> None:
+        """A child run is undone by itself, where the step does not say another way."""
+        self.undoable = True
+        self.nodes[undo_path(path)] = Node(f"{path}:compensate", UNDO, UNDO_CHILD, undo_path(path), scope, None)
+
+    def event(self, kind: str, action: Any, name: str, path: str, scope: Scope) -> Node:
+        """Compile an event that something waits for: an action without a step of its own."""
+        self.nodes[path] = self.bare(kind, action, name, path, scope)
+        return self.nodes[path]
 
     def bare(self, kind: str, action: Any, name: str, path: str, scope: Scope) -> Node:
         """Compile an action by itself, with the workflow's defaults where its kind does work."""
@@ -123,7 +164,17 @@ def compile_program(spec: WorkflowSpec) -> Program:
         undoable=compiler.undoable,
         nodes={**compiler.nodes, ROOT: root},
         top_level=tuple(node.path for node in nodes),
+        kinds=frozenset(node.kind for node in compiler.nodes.values()),
+        undoing=_undoing(compiler.nodes),
     )
+
+
+def _undoing(nodes: Iterable[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for path in filter(None, map(undone_by, nodes)):
+        found.add(path)
+        found.update(path[: place.start()] for place in re.finditer("[/:]", path))
+    return frozenset(found)
 
 
 NOTHING: Final = compile_program(WorkflowSpec.model_validate({"steps": [{"name": "nothing", "set": {"done": True}}]}))

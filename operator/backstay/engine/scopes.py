@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from backstay.engine.model import Json
 from backstay.expressions.cel import references
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from backstay.engine.node import Node
     from backstay.engine.turn import Turn
 
+Iterated: TypeAlias = Callable[["Turn", str, int], Json]
+"""What gives the item of an iteration, by the path of the structure and the index."""
 INDEX = "index"
 ALWAYS = ("params", "vars", "run", "steps")
 
@@ -29,8 +31,8 @@ class Scope:
     extra: tuple[str, ...] = ()
     """Names besides those always there: `error` or what a catch calls it, `self`, `item` and `index`."""
     nodes: dict[str, "Node"] = field(default_factory=dict)
-    iterated: "Callable[[Turn, str, int], Json] | None" = None
-    """In the body of a structure that is run again and again: what gives the item, by the structure's path and the iteration's index."""
+    iterated: "Iterated | None" = None
+    """In the body of a structure that is run again and again: what its names stand for."""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -100,7 +102,7 @@ def bind(value: Json, scope: Scope, interpolated: Callable[[str], str] | None = 
 
 def step_view(phase: str, outputs: Mapping[str, Any] | None, attempt: int, error: Json) -> dict[str, Json]:
     """How expressions see a step: outputs are empty unless it succeeded, so that `has(steps.x.outputs.y)` works at any time."""
-    view: dict[str, Json] = {"phase": phase, "outputs": outputs or {}, "attempt": attempt}
+    view: dict[str, Json] = {"phase": str(phase), "outputs": outputs or {}, "attempt": attempt}
     if error is not None:
         view["error"] = error
     return view

@@ -4,23 +4,35 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from backstay.engine import codec, journal
+from backstay.engine import bounds, codec
 from backstay.engine.conditions import conditions, going_on, shown_status
 from backstay.engine.model import Entry, Json, State
 from backstay.engine.program import Program
 
 
 def render(
-    program: Program, state: State, entries: Sequence[Entry], before: Mapping[str, Any], generation: int, now: datetime
+    program: Program,
+    state: State,
+    entries: Sequence[Entry],
+    before: Mapping[str, Any],
+    generation: int,
+    now: datetime,
+    moved: bounds.Moved = bounds.NOTHING_MOVED,
 ) -> dict[str, Json]:
-    """Return the whole status after a decision. `before` is the status that the decision was made on."""
+    """Return the whole status after a decision. `before` is the status that the decision was made on, `moved` what it need not hold any more.
+
+    Raises BackstayError rather than return a status of more than `bounds.STATUS_BYTES`.
+    """
     status: dict[str, Json] = {"observedGeneration": generation, **codec.run_to_json(state.run)}
     status["status"] = shown_status(program, state)
     status["progress"] = progress(program, state)
     status["step"] = shown_steps(state)
     status["conditions"] = conditions(program, state, before.get("conditions") or (), generation, now)
-    status["steps"] = [codec.record_to_json(record) for record in state.steps.values()]
-    status["journal"] = journal.kept(before.get("journal") or {}, entries, state.head)
+    kept = bounds.shown_journal(before.get("journal") or {}, entries, state.head, moved)
+    steps, omitted = bounds.shown_steps(program, state, entries, before, {**status, "journal": kept})
+    status["steps"] = steps
+    status["stepsOmitted"] = omitted or None
+    status["journal"] = kept
     return {key: value for key, value in status.items() if value not in (None, "")}
 
 

@@ -10,7 +10,7 @@ _P = Phase
 STEP: Final[dict[Phase | None, frozenset[Phase]]] = {
     None: frozenset({_P.RUNNING, _P.WAITING, _P.SKIPPED, _P.SUCCEEDED, _P.CATCHING, _P.FAILED}),
     _P.RUNNING: frozenset({_P.SUCCEEDED, _P.RETRYING, _P.STOPPING, _P.CATCHING, _P.FAILED, _P.CANCELLED}),
-    _P.WAITING: frozenset({_P.SUCCEEDED, _P.CATCHING, _P.FAILED, _P.CANCELLED}),
+    _P.WAITING: frozenset({_P.RUNNING, _P.SUCCEEDED, _P.CATCHING, _P.FAILED, _P.CANCELLED}),
     _P.RETRYING: frozenset({_P.RUNNING, _P.CATCHING, _P.FAILED, _P.CANCELLED}),
     _P.STOPPING: frozenset({_P.SUCCEEDED, _P.RETRYING, _P.CATCHING, _P.FAILED, _P.CANCELLED}),
     _P.CATCHING: frozenset({_P.CAUGHT, _P.STOPPING, _P.FAILED, _P.CANCELLED}),
@@ -26,10 +26,11 @@ RUN: Final[dict[Phase | None, frozenset[Phase]]] = {
     None: frozenset({_P.RUNNING, _P.FAILED, _P.CANCELLED}),
     _P.RUNNING: frozenset({_P.STOPPING, _P.SUCCEEDED}),
     _P.STOPPING: frozenset({_P.COMPENSATING, _P.SUCCEEDED, _P.FAILED, _P.CANCELLED}),
-    _P.COMPENSATING: frozenset({_P.FAILED, _P.CANCELLED}),
-    _P.SUCCEEDED: frozenset(),
+    _P.COMPENSATING: frozenset({_P.FAILED, _P.CANCELLED, _P.COMPENSATED}),
+    _P.SUCCEEDED: frozenset({_P.COMPENSATING}),
     _P.FAILED: frozenset(),
     _P.CANCELLED: frozenset(),
+    _P.COMPENSATED: frozenset(),
 }
 
 

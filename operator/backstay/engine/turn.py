@@ -1,5 +1,6 @@
 """One turn of deciding: the working copy of the state, and the one way to change it, which is to write a journal entry."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -18,9 +19,10 @@ from backstay.engine.model import (
     State,
     StepRecord,
 )
-from backstay.engine.paths import handled_by, iteration_of, join, prefix_of, undone_by
+from backstay.engine.paths import handled_by, in_lap, iteration_of, join, lap_of, prefix_of, undone_by
 from backstay.engine.scopes import INDEX, Bound, Scope, step_view
 from backstay.errors import EvaluationError
+from backstay.expressions.cel import picked
 
 if TYPE_CHECKING:
     from backstay.engine.node import Node
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 150_000
 """What the entries of one turn may take before nothing new begins in it."""
+LAPS: Final = "laps"
+_LAP: Final = re.compile(r"[^~:\[]*~(\d+)")
 ENTRY_BYTES: Final = 250
 """What an entry takes besides its changes, about."""
 
@@ -49,6 +53,8 @@ class Turn:
         self.wake_at: datetime | None = None
         self._ending = False
         self._bytes = 0
+        self.memory: dict[object, Any] = {}
+        """What was worked out in this turn and would be again: never more than a cache."""
         self.params: Mapping[str, Json] = parameters(program, identity)
 
     # ------------------------------------------------------------------------------------------------------- changing
@@ -63,10 +69,30 @@ class Turn:
         record = self.steps.get(path)
         attempt = changes.get("attempt", record.attempt if record else 0)
         different = _different(record, changes) if record else {name: value for name, value in changes.items() if value is not None}
+        if record is None and "~" in path and (visit := self._visit(path)):
+            different["visit"] = visit
         entry = self._entry(event, path, attempt, reason, actor, codec.changes_to_json(StepRecord, different))
         after = journal.changed_step(record, entry)
         self.steps[path] = after
+        if record is None and LAPS in self.memory:
+            _note_lap(self.memory[LAPS], path)
         return after
+
+    def visits(self, prefix: str, name: str) -> int:
+        """Return how often a step of the list at `prefix` has begun so far."""
+        record = self.steps.get(self.newest(prefix, name))
+        return 0 if record is None else record.visit or 1
+
+    def _visit(self, path: str) -> int:
+        """Return which visit of a step begins at a path that has a lap; 0 where it is the step's first, or the path is inside such a step."""
+        prefix, _, name = path.rpartition("/")
+        before = self.visits(prefix, name.partition("~")[0]) if _LAP.fullmatch(name) else 0
+        return before + 1 if before else 0
+
+    def forget(self, prefix: str) -> None:
+        """Write an entry that drops the records of all steps in the list at `prefix`: a long ended iteration."""
+        self._entry(journal.FORGOTTEN, prefix, 0, "", "operator", {})
+        self.steps = journal.without(self.steps, prefix)
 
     def _entry(self, kind: str, path: str, attempt: int, reason: str, actor: str, changes: Mapping[str, Json]) -> Entry:
         entry = Entry(self.sequence + 1, self.now, kind, path, attempt, actor, reason, changes, self.head)
@@ -103,12 +129,16 @@ class Turn:
     @property
     def may_begin(self) -> bool:
         """Whether a step may begin now."""
-        return not self.is_suspended and not self.is_full
+        return not self.is_suspended and not self.is_full and not self._ending
 
     @property
     def is_ending(self) -> bool:
-        """An `end` has just ended the run: nothing more begins in this turn."""
+        """An `end` has just ended the run: nothing more begins in this pass."""
         return self._ending
+
+    def begin_pass(self) -> None:
+        """Look at the whole run from the top, as often as something has changed."""
+        self._ending = False
 
     def end(self, event: str, /, **changes: Any) -> None:
         """End the run from within a step; what still runs is stopped from the next pass on."""
@@ -139,6 +169,10 @@ class Turn:
         """Evaluate a template to text. Raises EvaluationError."""
         return bound.template.render_text(self._data(bound, path, {}))
 
+    def seen(self, bound: Bound, path: str) -> dict[str, Json]:
+        """Return what a template refers to, for one that is evaluated elsewhere, where more is known."""
+        return picked((source for _, source in bound.template.expressions), self._data(bound, path, {}))
+
     def _data(self, bound: Bound, path: str, values: Mapping[str, Json]) -> dict[str, Json]:
         if bound.template.is_constant:
             return {}
@@ -157,8 +191,27 @@ class Turn:
             data[name] = values[name] if name in values else self._extra(name, bound.scope, path)
         return data
 
+    def lap(self, prefix: str) -> int:
+        """Return how many laps the list at `prefix` is in: the latest one in which a step of it has begun."""
+        if not self.program.leads_back:
+            return 1
+        laps: dict[str, int] | None = self.memory.get(LAPS)
+        if laps is None:
+            laps = self.memory[LAPS] = {}
+            for path in self.steps:
+                _note_lap(laps, path)
+        return laps.get(prefix, 1)
+
+    def newest(self, prefix: str, name: str, lap: int | None = None) -> str:
+        """Return the path of the latest visit of a step of the list at `prefix`, up to a lap (None: the list's own)."""
+        for number in range(lap or self.lap(prefix), 1, -1):
+            if (path := in_lap(prefix, name, number)) in self.steps:
+                return path
+        return join(prefix, name)
+
     def _view(self, segments: int, node: "Node", path: str) -> Json:
-        record = self.steps.get(join(prefix_of(path, segments), node.name))
+        prefix = prefix_of(path, segments)
+        record = self.steps.get(self.newest(prefix, node.name, lap_of(path, segments)))
         if record is None:
             return step_view("Pending", None, 0, None)
         error = codec.fault_to_json(record.error) if record.error else None
@@ -167,7 +220,7 @@ class Turn:
     def outputs(self, node: "Node", path: str) -> Json:
         """What a step produced; a structure's outputs are those of the steps in it, by name."""
         record = self.steps.get(path)
-        if record is None or record.phase not in (Phase.SUCCEEDED, Phase.COMPENSATED):
+        if record is None or not (record.is_joined or record.phase in (Phase.SUCCEEDED, Phase.COMPENSATED)):
             return {}
         return node.machine.outputs(self, node, record)
 
@@ -184,6 +237,12 @@ class Turn:
         record = self.steps.get(handled) if handled else None
         fault = record.error if record else self.run.error
         return {"type": "", "title": "", "detail": "", "step": "", "attempt": 0} | (codec.fault_to_json(fault) if fault else {})
+
+
+def _note_lap(laps: dict[str, int], path: str) -> None:
+    prefix, _, name = path.rpartition("/")
+    if found := _LAP.match(name):
+        laps[prefix] = max(laps.get(prefix, 1), int(found[1]))
 
 
 def _different(record: RunRecord | StepRecord, changes: Mapping[str, Any]) -> dict[str, Any]:

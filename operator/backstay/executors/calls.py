@@ -1,12 +1,11 @@
-"""Work that the operator does itself: what an executor gets, what it must do, and which kinds of step have one.
+"""Work that the operator does itself: what an executor gets, and what it must do. `kinds.py` says which kinds of step have one.
 
 An executor is called once an attempt, or again under the same name where an operator died meanwhile. It ends with a fact in any case:
 what it raises is a bug. It is cancelled when nobody wants the call any more, and then leaves nothing open.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from backstay.engine.model import CallFact, StartCall
 from backstay.kube.client import Client
@@ -25,6 +24,3 @@ class CallContext:
 
 
 Execute = Callable[[CallContext, StartCall], Awaitable[CallFact]]
-
-EXECUTORS: Final[Mapping[str, Execute]] = {}
-"""By kind of step."""

@@ -4,7 +4,7 @@ The library is Google's own C++ implementation with its extensions for strings, 
 Around it stand the limits of `limits.py`, JSON on both sides, and messages that say what to mend.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -34,6 +34,9 @@ _CACHED_PROGRAMS: Final = 4096
 _CACHED_ENVIRONMENTS: Final = 64
 """One for each set of variables: handlers may name their error as they like."""
 
+_MORE: Final = "name: backstay\nextensions: [{name: lists}, {name: sets}, {name: regex}]"
+"""Libraries of the CEL library that have no class of their own in Python."""
+
 
 class Program:
     """An expression that was compiled for a set of variables. Immutable; `compile_expression` caches it."""
@@ -50,6 +53,11 @@ class Program:
         """What it refers to, as `references` gives it."""
         return tuple(dict.fromkeys(syntax.chains(self._tree)))
 
+    @property
+    def tree(self) -> syntax.Node:
+        """Its syntax tree."""
+        return self._tree
+
     @cached_property
     def result(self) -> str:
         """What it gives, as far as that can be told without data: `true or false`, `text`, `a list`, …; `any value` where it cannot."""
@@ -57,13 +65,7 @@ class Program:
 
     @cached_property
     def _needed(self) -> "Needed":
-        needed: dict[str, Needed] = {}
-        for chain in sorted(self.references, key=len, reverse=True):
-            place = needed
-            for name in chain[:-1]:
-                place = place.setdefault(name, {})  # type: ignore[assignment]
-            place[chain[-1]] = None
-        return needed
+        return _needed_by(self.references)
 
     def evaluate(self, data: Mapping[str, Any]) -> Json:
         """Return the value for `data`, which holds JSON by variable, as JSON.
@@ -116,6 +118,23 @@ def references(source: str) -> list[syntax.Chain]:
     return list(_references(source))
 
 
+def picked(sources: Iterable[str], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of the data that these expressions refer to: for evaluating them later, elsewhere."""
+    chains = dict.fromkeys(chain for source in sources for chain in references(source))
+    found: dict[str, Any] = _pruned(data, _needed_by(chains))
+    return found
+
+
+def _needed_by(chains: Collection[syntax.Chain]) -> Needed:
+    needed: dict[str, Needed] = {}
+    for chain in sorted(chains, key=len, reverse=True):
+        place = needed
+        for name in chain[:-1]:
+            place = place.setdefault(name, {})  # type: ignore[assignment]
+        place[chain[-1]] = None
+    return needed
+
+
 def _pruned(data: Any, needed: Needed) -> Any:
     """Return the parts of the data that are needed: the library converts all of a variable at each evaluation, and `steps` may hold 700 KB."""
     if needed is None or not isinstance(data, Mapping):
@@ -160,6 +179,11 @@ def _check_patterns(tree: syntax.Node) -> None:
 
 @lru_cache(_CACHED_ENVIRONMENTS)
 def _environment(variables: frozenset[str]) -> cel.Env:
+    return new_environment(dict.fromkeys(sorted(variables), cel.Type.DYN))
+
+
+def new_environment(variables: Mapping[str, cel.Type]) -> cel.Env:
+    """Return an environment with every function that workflows may use, for variables of these types."""
     extensions = [
         ext_strings.ExtStrings(),
         ext_optional.ExtOptional(),
@@ -167,4 +191,4 @@ def _environment(variables: frozenset[str]) -> cel.Env:
         ext_encoders.ExtEncoders(),
         ext_bindings.ExtBindings(),
     ]
-    return cel.NewEnv(variables=dict.fromkeys(sorted(variables), cel.Type.DYN), extensions=extensions)
+    return cel.NewEnv(config=cel.NewEnvConfigFromYaml(_MORE), variables=dict(variables), extensions=extensions)

@@ -201,14 +201,15 @@ def _no_overload(function: str, arguments: str) -> str:
     if function == "<jump_condition>":
         return "what stands before ? is neither true nor false"
     types = [type_in_words(argument) for argument in re.split(r",\s*(?![^(]*\))", arguments)] if arguments else []
-    name = _operator(function)
+    name = operator(function)
     if not types:
         return f"{name} works on true and false only" if name in ("&&", "||", "!") else f"{name} does not work on what it was given"
     joined = types[0] if len(types) == 1 else f"{', '.join(types[:-1])} and {types[-1]}"
-    return f"{name} does not work on {joined}{_conversion(name, types)}"
+    return f"{name} does not work on {joined}{conversion(name, types)}"
 
 
-def _operator(function: str) -> str:
+def operator(function: str) -> str:
+    """Write a function of the syntax tree as people do: `+` for `_+_`, `size()` for `size`."""
     if function in ("_[_]", "_[?_]"):
         return "[ ]"
     symbol = re.sub(r"^_?([^_\w]+)_?$", r"\1", function)
@@ -221,7 +222,8 @@ def type_in_words(name: str) -> str:
     return _TYPES.get(base) or _TYPES.get(base.lower(), base)
 
 
-def _conversion(name: str, types: list[str]) -> str:
+def conversion(name: str, types: list[str]) -> str:
+    """Return the mend for a function that does not work on values of these types, in words; nothing where there is no common one."""
     kinds = set(types)
     if "null" in kinds:
         return "; test with != null before"

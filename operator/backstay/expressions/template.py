@@ -71,6 +71,20 @@ def whole_expression(text: str) -> str | None:
     return parts[0].text if len(parts) == 1 and isinstance(parts[0], _Source) else None
 
 
+def leading_expression(text: str) -> tuple[str, str]:
+    """Split a text after the expression that it begins with: that one, and the rest; the first part is empty where it begins with none.
+
+    Raises InvalidExpression at a `${` that does not end.
+    """
+    if not text.startswith("${"):
+        return "", text
+    try:
+        end = _end_of_expression(text, 2) + 1
+    except ValueError as error:
+        raise InvalidExpression(str(error)) from None
+    return text[:end], text[end:]
+
+
 # ----------------------------------------------------------------------------------------------------------------------- structure
 
 

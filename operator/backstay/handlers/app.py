@@ -20,7 +20,7 @@ from backstay.settings import Settings
 
 log = logging.getLogger(__name__)
 
-UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled"
+UNFINISHED = ",".join(f"status.phase!={phase}" for phase in ("Succeeded", "Failed", "Cancelled", "Compensated"))
 """Finished runs cost the operator nothing: the server leaves them out (CRD selectableFields, stable since Kubernetes 1.32)."""
 
 

@@ -4,6 +4,7 @@ async with Client.from_kubeconfig() as client:
     run = await client.get(RUNS, "shop", "order-7f2")
 """
 
+import copy
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -12,11 +13,11 @@ from typing import Any, Final, Literal, Self
 
 import orjson
 
-from backstay import __version__, names
+from backstay import __version__, errors, names
 from backstay.kube import answers
 from backstay.kube.login import Access, Login, find_login
-from backstay.kube.resources import Resource
-from backstay.kube.transport import CallHook, Request, Transport
+from backstay.kube.resources import SERVICE_ACCOUNTS, Resource
+from backstay.kube.transport import CallHook, Impersonation, Request, Transport
 
 Object = dict[str, Any]
 PatchKind = Literal["merge", "json", "apply"]
@@ -47,6 +48,7 @@ class Client:
     def __init__(self, access: Access, login: Login | None = None, *, user_agent: str = USER_AGENT, timeout_seconds: float = 30.0) -> None:
         """`login` renews `access` once it has grown stale or is refused; without it a refusal is final."""
         self._transport = Transport(access, login, user_agent=user_agent, timeout_seconds=timeout_seconds)
+        self._wire: Transport | Impersonation = self._transport
 
     @classmethod
     def from_kubeconfig(cls, path: str | None = None, context: str | None = None, *, timeout_seconds: float = 30.0) -> Self:
@@ -63,6 +65,21 @@ class Client:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._transport.close()
+
+    def impersonating(self, namespace: str, account: str) -> Self:
+        """Return a client that acts as a service account, with its rights alone, over the same connections; it lives as long as this one.
+
+        We need the right to `impersonate` that service account, nothing else; where it is missing every request raises Forbidden.
+        Raises Invalid for a name that cannot be one: `a:b` would be another kind of user.
+        """
+        SERVICE_ACCOUNTS.path(namespace, account)
+        if ":" in namespace + account:
+            raise errors.Invalid(
+                400, "BadRequest", f"{account!r} is no name of a service account; names have letters, digits, '-' and '.' only"
+            )
+        other = copy.copy(self)
+        other._wire = Impersonation(self._transport, f"system:serviceaccount:{namespace}:{account}")
+        return other
 
     @property
     def namespace(self) -> str:
@@ -125,13 +142,20 @@ class Client:
             query = query | {"continue": metadata["continue"]}
 
     async def create(
-        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, strict: bool = False, dry_run: bool = False
+        self,
+        resource: Resource,
+        namespace: str | None,
+        body: Mapping[str, Any],
+        *,
+        strict: bool = False,
+        dry_run: bool = False,
+        field_manager: str = names.MANAGER,
     ) -> Object:
         """Create an object and return it as it was stored. Raises AlreadyExists, Forbidden, Invalid.
 
         `strict` has the server refuse unknown and repeated fields instead of dropping them; with `dry_run` nothing is stored.
         """
-        query = {"fieldManager": names.MANAGER, "fieldValidation": "Strict" if strict else "", "dryRun": "All" if dry_run else ""}
+        query = {"fieldManager": field_manager, "fieldValidation": "Strict" if strict else "", "dryRun": "All" if dry_run else ""}
         return await self._ask(Request("create", resource.plural, "POST", resource.path(namespace), query, orjson.dumps(body)))
 
     async def patch(
@@ -145,12 +169,13 @@ class Client:
         kind: PatchKind = "merge",
         field_manager: str = names.MANAGER,
         force: bool = False,
+        strict: bool = False,
     ) -> Object:
         """Change an object and return it as it is then. A `metadata.resourceVersion` in a merge patch makes it conditional: Conflict.
 
-        `force` is for `apply`: it takes fields over from other managers.
+        `force` is for `apply`: it takes fields over from other managers. `strict` has the server refuse unknown fields.
         """
-        query = {"fieldManager": field_manager, "force": "true" if force else ""}
+        query = {"fieldManager": field_manager, "force": "true" if force else "", "fieldValidation": "Strict" if strict else ""}
         path = resource.path(namespace, name, subresource)
         return await self._ask(Request("patch", resource.plural, "PATCH", path, query, orjson.dumps(body), _PATCH_TYPES[kind]))
 
@@ -161,19 +186,23 @@ class Client:
         name: str,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: str | None = None,
         grace_period_seconds: int | None = None,
     ) -> None:
-        """Delete an object: with `uid` only that very one, else Conflict. `propagation` is Foreground, Background or Orphan."""
+        """Delete an object: with `uid` only that very one, with `resource_version` only as it was then, else Conflict.
+
+        `propagation` is Foreground, Background or Orphan.
+        """
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid is not None:
-            options["preconditions"] = {"uid": uid}
+            options["preconditions"] = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version is not None else {})
         if propagation is not None:
             options["propagationPolicy"] = propagation
         if grace_period_seconds is not None:
             options["gracePeriodSeconds"] = grace_period_seconds
         request = Request("delete", resource.plural, "DELETE", resource.path(namespace, name), data=orjson.dumps(options))
-        await self._transport.send(request)
+        await self._wire.send(request)
 
     # -------------------------------------------------------------------------------------------------------- streams
 
@@ -201,24 +230,24 @@ class Client:
             "fieldSelector": field_selector,
         }
         request = Request("watch", resource.plural, "GET", resource.path(namespace), query)
-        async with aclosing(self._transport.stream(request, timeout_seconds + WATCH_SLACK_SECONDS)) as lines:
+        async with aclosing(self._wire.stream(request, timeout_seconds + WATCH_SLACK_SECONDS)) as lines:
             async for line in lines:
                 yield _event(_parsed(line, request), request)
 
     async def text(self, path: str, params: Mapping[str, str] | None = None) -> str:
         """Return what the server has at a path, as text: `/version`, or the logs of a pod."""
-        return (await self._transport.send(Request("get", "text", "GET", path, params or {}))).decode(errors="replace")
+        return (await self._wire.send(Request("get", "text", "GET", path, params or {}))).decode(errors="replace")
 
     async def lines(
         self, path: str, params: Mapping[str, str] | None = None, *, limit_seconds: float | None = None
     ) -> AsyncGenerator[str, None]:
         """Yield the lines of a text as they come, for as long as the server sends them: logs that are followed."""
-        async with aclosing(self._transport.stream(Request("get", "text", "GET", path, params or {}), limit_seconds)) as lines:
+        async with aclosing(self._wire.stream(Request("get", "text", "GET", path, params or {}), limit_seconds)) as lines:
             async for line in lines:
                 yield line.decode(errors="replace")
 
     async def _ask(self, request: Request) -> Object:
-        return _parsed(await self._transport.send(request), request)
+        return _parsed(await self._wire.send(request), request)
 
 
 def _event(event: Object, request: Request) -> tuple[str, Object]:

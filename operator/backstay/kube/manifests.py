@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from backstay import errors, names
-from backstay.engine.model import CreateJob
+from backstay.engine.model import CreateJob, CreateRun
+from backstay.engine.workspaces import VOLUME_PREFIX
 
 Object = dict[str, Any]
 
@@ -24,6 +25,8 @@ _POD_SECURITY: Final[Mapping[str, Any]] = {
     "runAsUser": NON_ROOT_USER,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+_CLAIM_SECURITY: Final[Mapping[str, Any]] = {"fsGroup": NON_ROOT_USER, "fsGroupChangePolicy": "OnRootMismatch"}
+"""A new volume belongs to root: this lets the container, which is not root, write to it."""
 _CONTAINER_SECURITY: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -61,6 +64,41 @@ def job(run: RunRef, effect: CreateJob) -> Object:
     else:
         metadata["annotations"][names.ANNOTATION_UNOWNED] = "true"
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+_HANDED_DOWN: Final = ("serviceAccountName", "jobLabels", "priority", "ttl")
+"""What a child run has from its caller's spec."""
+
+
+def child_run(run: RunRef, caller: Mapping[str, Any], effect: CreateRun, callers: Sequence[str]) -> Object:
+    """Return the child run of one attempt. `caller` is the run that it is made for, `callers` what the runs run that it is a child of."""
+    annotations = {
+        names.ANNOTATION_RUN_NAME: run.name,
+        names.ANNOTATION_PATH: effect.path,
+        names.ANNOTATION_ATTEMPT: str(effect.attempt),
+        names.ANNOTATION_CALLERS: " > ".join(callers),
+    }
+    if effect.inputs.get("detached"):
+        annotations[names.ANNOTATION_DETACHED] = "true"
+    if started_by := (caller["metadata"].get("annotations") or {}).get(names.ANNOTATION_STARTED_BY):
+        annotations[names.ANNOTATION_STARTED_BY] = started_by
+    workflow = str(effect.inputs["workflow"]["name"])
+    metadata: Object = {
+        "name": effect.name,
+        "namespace": run.namespace,
+        "labels": {
+            names.LABEL_MANAGED_BY: names.MANAGER,
+            names.LABEL_PARENT: run.uid,
+            names.LABEL_WORKFLOW: names.label_value(workflow),
+        },
+        "annotations": annotations,
+    }
+    if effect.owned:
+        metadata["ownerReferences"] = [owner_reference(run)]
+    given = caller.get("spec") or {}
+    spec = {key: copy.deepcopy(given[key]) for key in _HANDED_DOWN if given.get(key) is not None}
+    spec |= {"workflow": effect.inputs["workflow"], "parameters": effect.inputs["parameters"]}
+    return {"apiVersion": names.API_VERSION, "kind": names.RUN, "metadata": metadata, "spec": spec}
 
 
 def owner_reference(run: RunRef) -> Object:
@@ -109,6 +147,10 @@ def _pod_spec(spec: Object, run: RunRef, effect: CreateJob) -> Object:
     pod["containers"] = [_main_container(own, run, effect), *map(_restricted, others)]
     if "initContainers" in spec:
         pod["initContainers"] = [_restricted(container) for container in _containers(spec, "initContainers")]
+    if mounts := effect.inputs.get("workspaces"):
+        pod["volumes"] = _volumes(spec, mounts)
+        if effect.inputs.get("claims"):
+            pod["securityContext"] = _merged(_CLAIM_SECURITY, pod["securityContext"])
     if account := effect.inputs.get("serviceAccountName") or spec.get("serviceAccountName") or run.service_account:
         pod["serviceAccountName"] = account
     return pod
@@ -121,6 +163,8 @@ def _main_container(base: Object, run: RunRef, effect: CreateJob) -> Object:
         "image": effect.inputs.get("image", ""),
         **given,
         "env": _variables(base, run, effect),
+        **_sources(base, effect),
+        **_mounts(base, effect),
         "terminationMessagePath": names.OUTPUT_FILE,
         "terminationMessagePolicy": "File",
     }
@@ -144,6 +188,46 @@ def _variables(base: Object, run: RunRef, effect: CreateJob) -> list[Object]:
     }
     kept = [variable for name, variable in theirs.items() if not str(name).startswith(_OUR_VARIABLES)]
     return [{"name": name, "value": value} for name, value in ours.items()] + kept
+
+
+# ------------------------------------------------------------------------------------------------------------- workspaces
+
+
+def claim(run: RunRef, wanted: Mapping[str, Any]) -> Object:
+    """Return the PersistentVolumeClaim of a run for a workspace. It goes with the run, and does not hold up the run's deletion: what undoes the
+    run may still need it."""
+    owner = {**owner_reference(run), "controller": False, "blockOwnerDeletion": False}
+    metadata = {
+        "name": wanted["name"],
+        "namespace": run.namespace,
+        "labels": {names.LABEL_MANAGED_BY: names.MANAGER, names.LABEL_MADE_BY: run.uid},
+        "annotations": {names.ANNOTATION_RUN_NAME: run.name, names.ANNOTATION_WORKSPACE: wanted["workspace"]},
+        "ownerReferences": [owner],
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": dict(wanted["spec"])}
+
+
+def _volumes(spec: Object, mounts: Sequence[Mapping[str, Any]]) -> list[Object]:
+    ours = {f"{VOLUME_PREFIX}{mount['name']}": mount["volume"] for mount in mounts}
+    given = [volume for volume in _objects(spec.get("volumes"), "job.template.spec.volumes") if volume.get("name") not in ours]
+    return [*given, *({"name": name, **volume} for name, volume in ours.items())]
+
+
+def _mounts(base: Object, effect: CreateJob) -> Object:
+    """Return the mounts of the container: those of the template, and the workspaces, which win where both are at the same path."""
+    ours = [
+        {"name": f"{VOLUME_PREFIX}{mount['name']}", **{key: mount[key] for key in ("mountPath", "subPath", "readOnly") if key in mount}}
+        for mount in effect.inputs.get("workspaces") or ()
+    ]
+    taken = {mount["mountPath"] for mount in ours}
+    given = _objects(base.get("volumeMounts"), "job.template.spec.containers[main].volumeMounts")
+    return {"volumeMounts": [*(mount for mount in given if mount.get("mountPath") not in taken), *ours]} if ours else {}
+
+
+def _sources(base: Object, effect: CreateJob) -> Object:
+    given = _objects(base.get("envFrom"), "job.template.spec.containers[main].envFrom")
+    ours = _objects(effect.inputs.get("envFrom"), "job.envFrom")
+    return {"envFrom": [*given, *ours]} if ours else {}
 
 
 # --------------------------------------------------------------------------------------------------------------- security

@@ -11,7 +11,7 @@ import socket
 import time
 import urllib.parse
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
@@ -44,7 +44,8 @@ _PROBES: Final = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask. `verb` and `resource` are for metrics, `query` leaves out what is empty, `data` is the body."""
+    """What to ask. `verb` and `resource` are for metrics, `query` leaves out what is empty, `data` is the body, `acting_as` is the user as whom
+    it is asked, where that is not ourselves."""
 
     verb: str
     resource: str
@@ -53,6 +54,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     data: bytes | None = None
     content_type: str = JSON
+    acting_as: str = ""
 
     @property
     def target(self) -> str:
@@ -166,7 +168,7 @@ class Transport:
             if kind:
                 headers["Content-Type"] = kind
             self._headers[kind] = headers
-        return headers
+        return _acting_as(headers, request) if request.acting_as else headers
 
     @staticmethod
     def _limit(seconds: float | None) -> aiohttp.ClientTimeout:
@@ -203,6 +205,35 @@ class Transport:
     def access(self) -> Access:
         """What requests are sent with now."""
         return self._access
+
+
+class Impersonation:
+    """A transport's other face: the same connections and login, and every request is made as another user, with that user's rights alone.
+
+    The API server lets us where we may `impersonate` that user; groups are not named, for it knows those of a service account by itself
+    (k8s.io/apiserver, pkg/endpoints/filters/impersonation).
+    """
+
+    def __init__(self, transport: Transport, user: str) -> None:
+        self._transport = transport
+        self._user = user
+
+    async def send(self, request: Request) -> bytes:
+        """Return the body of the answer. Raises ApiError of the kind that says what to do."""
+        return await self._transport.send(replace(request, acting_as=self._user))
+
+    def stream(self, request: Request, limit_seconds: float | None) -> AsyncGenerator[bytes, None]:
+        """Yield the lines of an answer that comes bit by bit. Raises ApiError."""
+        return self._transport.stream(replace(request, acting_as=self._user), limit_seconds)
+
+
+def _acting_as(headers: CIMultiDict[str], request: Request) -> CIMultiDict[str]:
+    if "Impersonate-User" in headers:
+        words = f"{request} is to be made as {request.acting_as}, and our own login acts as {headers['Impersonate-User']} already"
+        raise errors.Forbidden(403, "Forbidden", f"{words}; give the operator a login of its own, without `as` in its kubeconfig")
+    other = headers.copy()
+    other["Impersonate-User"] = request.acting_as
+    return other
 
 
 class _Faults:

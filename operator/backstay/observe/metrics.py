@@ -19,9 +19,13 @@ OTHER: Final = "other"
 Part = Literal["observe", "decide", "persist", "act"]
 """The parts of a pass (DESIGN §3)."""
 
+Limit = Literal["lock", "workflow", "installation"]
+"""What keeps runs and steps waiting for a slot; a namespace's limit is one of the installation's."""
+
 _FAST: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _REQUEST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STEP: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_WAIT: Final = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
 _RUN: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400, 604800)
 
 
@@ -49,6 +53,7 @@ class Metrics:
         self._define_passes()
         self._define_requests()
         self._define_informers()
+        self._define_slots()
 
     def _define_runs(self) -> None:
         self._runs = Gauge(
@@ -117,6 +122,19 @@ class Metrics:
         )
         self._failures = Gauge("backstay_informer_failures", "Lists and watches that failed.", ["resource"], registry=self.registry)
 
+    def _define_slots(self) -> None:
+        self._held = Gauge("backstay_slots_held", "Slots that are held, by what limits them.", ["limit"], registry=self.registry)
+        self._waiting = Gauge(
+            "backstay_slots_waiting", "Runs and steps that wait for a slot, by what limits them.", ["limit"], registry=self.registry
+        )
+        self._waited = Histogram(
+            "backstay_slot_wait_seconds",
+            "How long those who got a slot have waited for it, by what limits them.",
+            ["limit"],
+            buckets=_WAIT,
+            registry=self.registry,
+        )
+
     # ----------------------------------------------------------------------------------------------------------- runs
 
     def run_changed(self, workflow: str, old: str | None, new: str | None) -> None:
@@ -182,6 +200,17 @@ class Metrics:
         self._depth.set_function(depth)
         self._oldest.set_function(oldest_seconds)
         self._timers.set_function(timers)
+
+    # ---------------------------------------------------------------------------------------------------------- slots
+
+    def slot_granted(self, limit: Limit, seconds: float) -> None:
+        """Count how long somebody has waited for a slot."""
+        self._waited.labels(limit).observe(max(0.0, seconds))
+
+    def watch_slots(self, limit: Limit, counts: Callable[[], tuple[int, int]]) -> None:
+        """Ask how many slots are held and how many wait whenever metrics are read."""
+        self._held.labels(limit).set_function(lambda: counts()[0])
+        self._waiting.labels(limit).set_function(lambda: counts()[1])
 
     # ------------------------------------------------------------------------------------------------------ API server
 

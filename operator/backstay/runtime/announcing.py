@@ -27,6 +27,7 @@ WARNINGS: Final = frozenset(
 )
 NOTES: Final = frozenset(
     {
+        "LockWaiting",
         "RunCancelled",
         "CancelRequested",
         "DeletionRequested",
@@ -65,7 +66,7 @@ class Announcer:
         for entry in decision.entries:
             phase = entry.changes.get("phase")
             if entry.path and phase and Phase(phase) in ENDED:
-                self._metrics.step_finished(decision.state.steps[entry.path].kind, phase)
+                self._metrics.step_finished(_kind(entry, before, decision), phase)
 
     def _tell_one(self, run: Object, entry: Entry) -> None:
         words = f"{entry.path}: {entry.reason}" if entry.path and entry.reason else entry.reason or entry.path or entry.kind
@@ -88,6 +89,10 @@ class Announcer:
         mend = f"{grant(right)}; " if right else ""
         self._events.announce(ref_of(run), "Warning", "Waiting", f"{error.message}; {mend}it is tried again until it works")
 
+    def queued(self, run: Object, words: str) -> None:
+        """Tell that a run waits for its turn; once, the status tells how far it is."""
+        self._events.announce(ref_of(run), "Normal", "Queued", words)
+
     def lost(self, run: Object, fault: Fault) -> None:
         """Tell that a run cannot go on, because the revision it is pinned to is gone."""
         log.error("%s: %s", key_of(run), fault.detail)
@@ -106,6 +111,20 @@ class Announcer:
         log.error("%s: %s", key_of(run), words)
         self._events.announce(ref_of(run), "Warning", "StatusTampered", words)
 
+    def incomplete(self, run: Object, what: str) -> None:
+        """Tell that a run cannot go on, because what its status leaves out is not where it was moved to."""
+        words = f"{what}; restore the run together with its WorkflowJournals, or delete it"
+        log.error("%s: %s", key_of(run), words)
+        self._events.announce(ref_of(run), "Warning", "JournalIncomplete", words)
+
 
 def _active(state: State) -> str | None:
     return str(state.run.phase) if state.run.phase is not None and not state.run.is_finished else None
+
+
+def _kind(entry: Entry, before: State, decision: Decision) -> str:
+    """The kind of step that an entry is about; the record may be forgotten by now, if not already begun in the same look."""
+    record = decision.state.steps.get(entry.path) or before.steps.get(entry.path)
+    if record is not None:
+        return record.kind
+    return next(str(begun.changes["kind"]) for begun in decision.entries if begun.path == entry.path and "kind" in begun.changes)

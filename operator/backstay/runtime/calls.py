@@ -6,11 +6,13 @@ Nothing of it is kept: after a crash the written state says which calls are want
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from backstay.engine.model import CallFact, CallState, Fault, StartCall
-from backstay.executors.calls import EXECUTORS, CallContext, Execute
+from backstay.executors.calls import CallContext, Execute
+from backstay.executors.kinds import EXECUTORS, LIMIT_THEMSELVES
 from backstay.kube.client import Client
 from backstay.kube.manifests import RunRef
 from backstay.settings import Settings
@@ -81,11 +83,18 @@ class Calls:
                 made.fact = replace(made.fact, message=message)
                 self.wake(run.uid)
 
-        async with self._room.setdefault(call.kind, asyncio.Semaphore(MOST_AT_ONCE)):
+        async with self._room_of(call.kind):
             try:
                 made.fact = await self.executors[call.kind](CallContext(self.client, run, self.settings, waits), call)
             except Exception as error:
                 log.exception("%s/%s: the call of step %s failed in a way that is a bug", run.namespace, run.name, call.path)
-                fault = Fault("InternalError", "The operator failed", f"{type(error).__name__} while making the call; see the operator's log")
+                fault = Fault(
+                    "InternalError", "The operator failed", f"{type(error).__name__} while making the call; see the operator's log"
+                )
                 made.fact = CallFact(call.name, CallState.FAILED, fault=fault)
         self.wake(run.uid)
+
+    def _room_of(self, kind: str) -> AbstractAsyncContextManager[None]:
+        if kind in LIMIT_THEMSELVES:
+            return nullcontext()
+        return self._room.setdefault(kind, asyncio.Semaphore(MOST_AT_ONCE))

@@ -11,15 +11,21 @@ from backstay.observe.events import Announcer as Events
 from backstay.observe.metrics import Metrics
 from backstay.runtime import clock
 from backstay.runtime.acting import Actor
+from backstay.runtime.active_runs import ActiveRuns
+from backstay.runtime.admission import Admission
 from backstay.runtime.announcing import Announcer
+from backstay.runtime.archive import Archive
 from backstay.runtime.calls import Calls
+from backstay.runtime.children import Children
 from backstay.runtime.jobs import JobWatches
 from backstay.runtime.programs import Programs
 from backstay.runtime.queue import KeyedQueue
-from backstay.runtime.reconciler import Reconciler
+from backstay.runtime.reconciler import Reconciler, utc_now
+from backstay.runtime.semaphores import Semaphores
 from backstay.runtime.store import RunStore
 from backstay.runtime.sweeper import Sweeper
 from backstay.runtime.terminating import Namespaces
+from backstay.runtime.undo_requests import UndoRequests
 from backstay.runtime.view import has_finalizer, is_finished, key_of, place
 from backstay.settings import Settings
 
@@ -38,7 +44,13 @@ class Operator:
         self.programs = Programs(client)
         self.jobs = JobWatches(client, settings.namespaces, self._wake_uid, self._vanished)
         self.calls = Calls(client, settings, self._wake_uid)
+        self.children = Children(client, self.store, self.queue)
+        self.requests = UndoRequests(client, settings.namespaces, self._undo_requested)
         self.events = Events(client, dropped=metrics.event_dropped)
+        announcer = Announcer(self.events, metrics)
+        self.semaphores = Semaphores(client, settings.namespaces, self.store, self.queue.wake, announcer.trouble, metrics, utc_now)
+        self.active = ActiveRuns(settings.max_active_runs, settings.max_active_runs_per_namespace, self.queue.wake, metrics, utc_now)
+        self.admission = Admission(client, self.store, self.queue, self.programs, self.semaphores, self.active)
         self.reconciler = Reconciler(
             client=client,
             store=self.store,
@@ -46,11 +58,15 @@ class Operator:
             programs=self.programs,
             jobs=self.jobs,
             calls=self.calls,
+            children=self.children,
+            archive=Archive(client),
             namespaces=Namespaces(client),
-            actor=Actor(client, self.store, self.queue, self.jobs, self.calls),
-            announcer=Announcer(self.events, metrics),
+            admission=self.admission,
+            actor=Actor(client, self.store, self.queue, self.jobs, self.calls, self.children, self.semaphores),
+            announcer=announcer,
             metrics=metrics,
             missing_workflow_seconds=settings.missing_workflow_seconds,
+            max_child_depth=settings.max_child_depth,
         )
         self.sweeper = Sweeper(self.reconciler, settings.namespaces, settings.sweep_seconds)
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,11 +99,17 @@ class Operator:
         if event == "DELETED":
             self.programs.workflows.pop(where, None)
             return
+        before = self.programs.workflows.get(where)
         self.programs.workflows[where] = workflow
+        self.admission.workflow_changed(workflow, before)
         for key in self.store:
             known = self.store.get(key)
             if known is not None and known.since and key.namespace == where[0]:
                 self.queue.wake(key)
+
+    def _undo_requested(self, run: Mapping[str, Any]) -> None:
+        """Somebody asks for a run that has succeeded to be undone; it had left the watch."""
+        self.queue.wake(self.store.recall(run))
 
     # ------------------------------------------------------------------------------------------------------- life
 
@@ -99,6 +121,16 @@ class Operator:
         for informer in self.jobs.informers():
             self.metrics.watch_informer(informer.resource.plural, informer)
             self.spawn(informer.run(), f"informer {informer.resource.plural}")
+        for watch in self.requests.informers:
+            self.metrics.watch_informer("workflowruns to undo", watch)
+            self.spawn(watch.run(), "informer of runs to undo")
+        for slots in self.semaphores.informers():
+            self.metrics.watch_informer(slots.resource.plural, slots)
+            self.spawn(slots.run(), f"informer {slots.resource.plural}")
+        self.metrics.watch_slots("lock", lambda: self.semaphores.counts("lock"))
+        self.metrics.watch_slots("workflow", lambda: self.semaphores.counts("workflow"))
+        self.metrics.watch_slots("installation", self.active.counts)
+        self.spawn(self.semaphores.serve(), "semaphores")
         self.spawn(self.events.run(), "events")
         self.spawn(clock.watch(lambda: self.client.clock_skew_seconds), "clock")
         self.spawn(self._work(), "queue")
@@ -122,6 +154,7 @@ class Operator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        self.active.close()
         await self.calls.close()
 
     # ---------------------------------------------------------------------------------------------------- informers

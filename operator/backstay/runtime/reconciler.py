@@ -11,27 +11,32 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from backstay.engine import bounds, codec
 from backstay.engine.decide import decide, is_terminating, refuse
-from backstay.engine.effects import effects_of
+from backstay.engine.effects import effects_of, may_be_undone_yet
 from backstay.engine.model import Decision, Effect, Fault, Observations
 from backstay.engine.program import NOTHING, Program
 from backstay.engine.status import render
-from backstay.errors import ApiError, Conflict, Invalid, NotFound, TamperedState, TooManyRequests, Unavailable
+from backstay.errors import ApiError, ArchiveIncomplete, Conflict, Invalid, NotFound, TamperedState, TooManyRequests, Unavailable
 from backstay.kube import resources
 from backstay.kube.backoff import jittered
 from backstay.kube.client import Client
 from backstay.observe.metrics import Metrics
 from backstay.runtime import pending
 from backstay.runtime.acting import Actor
+from backstay.runtime.admission import Admission, Queued
 from backstay.runtime.announcing import Announcer
+from backstay.runtime.archive import Archive
 from backstay.runtime.calls import Calls
+from backstay.runtime.children import Children
 from backstay.runtime.jobs import JobWatches
 from backstay.runtime.patch import status_patch
 from backstay.runtime.programs import Programs, Resolution
 from backstay.runtime.queue import Key, KeyedQueue
-from backstay.runtime.store import Known, Reading, RunStore, read_state
+from backstay.runtime.store import Known, Reading, RunStore
 from backstay.runtime.terminating import ASK_SECONDS, Namespaces
-from backstay.runtime.view import has_finalizer, identity_of, is_finished, wish_of
+from backstay.runtime.view import Object, has_finalizer, identity_of, is_finished, ref_of, wish_of
+from backstay.settings import MAX_CHILD_DEPTH
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +60,15 @@ class Reconciler:
     programs: Programs
     jobs: JobWatches
     calls: Calls
+    children: Children
+    archive: Archive
+    admission: Admission
     namespaces: Namespaces
     actor: Actor
     announcer: Announcer
     metrics: Metrics
     missing_workflow_seconds: float = 60.0
+    max_child_depth: int = MAX_CHILD_DEPTH
     outage_told_at: float = float("-inf")
     """When, by the loop's clock, it was last told that the API server does not serve us."""
     now: Callable[[], datetime] = utc_now
@@ -89,6 +98,9 @@ class Reconciler:
             delay = self.queue.retry(key, 1.0)
             log.warning("%s: %s; will look again in %.1f s", key, error, delay)
             self.announcer.trouble(known.run, error)
+        except ArchiveIncomplete as error:
+            self.announcer.incomplete(known.run, str(error))
+            self.queue.wake_in(key, 60)
         except TamperedState as error:
             self.announcer.tampered(known.run, str(error))
             self.queue.wake_in(key, 60)
@@ -107,8 +119,13 @@ class Reconciler:
 
     async def _look(self, key: Key, known: Known) -> None:
         resolution = await self.programs.resolve(known.run)
-        reading = read_state(known)
+        reading = await self.archive.read(known)
         observations = await self._observe(known, reading)
+        waits = await self.admission.look(known, resolution, reading.state)
+        if isinstance(waits, Queued):
+            await self._show_queued(key, known, waits)
+            return
+        resolution = Resolution(fault=waits) if waits is not None else resolution
         with self.metrics.timed("decide"):
             decision = self._decide(known, resolution, reading, observations)
         program = resolution.program or NOTHING
@@ -118,13 +135,16 @@ class Reconciler:
         if decision.entries:
             await self._persist(key, known, program, decision, reading)
         effects = effects_of(program, decision.state, observations)
-        if effects and not decision.entries and not await self._is_newest(known):
+        if effects and not decision.entries and not await self._is_newest(reading.run):
             return
         try:
             await self._act(known, effects)
         finally:
             self.announcer.tell(known.run, decision, reading, namespace_goes=is_terminating(observations))
-        self._plan(key, known, decision)
+        self.children.seen(known.run)
+        if decision.state.run.is_finished:
+            await self.children.release(known.run, decision.state)
+        self._plan(key, known, decision, observations)
 
     # -------------------------------------------------------------------------------------------------------- observe
 
@@ -141,13 +161,16 @@ class Reconciler:
             terminating=known.terminating,
             held=dict(known.held),
             calls=self.calls.of(meta["uid"]),
+            children=await self.children.of(known.run, reading.state),
+            is_kept=await self.children.is_kept(known.run),
+            locks=self.admission.semaphores.facts(meta["uid"]),
         )
 
     # --------------------------------------------------------------------------------------------------------- decide
 
     def _decide(self, known: Known, resolution: Resolution, reading: Reading, observations: Observations) -> Decision | None:
         """Return what is true from now on; None while a run that has not begun waits for its workflow."""
-        identity = identity_of(known.run)
+        identity = identity_of(known.run, self.max_child_depth)
         fault = resolution.fault or self._given_up(known, resolution)
         begun = reading.state.run.phase is not None
         if resolution.program is not None:
@@ -176,6 +199,16 @@ class Reconciler:
             patch = status_patch(known.run, pending.waiting_status(known.run, fault, self.now()))
             self.store.remember(await self.client.patch(resources.RUNS, key.namespace, key.name, patch, subresource="status", kind="json"))
 
+    async def _show_queued(self, key: Key, known: Known, waits: Queued) -> None:
+        """Say in the status which turn a run has, seldom; whoever lets it begin wakes it."""
+        if not waits.words or not pending.is_place_news(known.run, waits.place):
+            return
+        is_first = not pending.is_queued(known.run)
+        patch = status_patch(known.run, pending.queued_status(known.run, waits.words, self.now()))
+        self.store.remember(await self.client.patch(resources.RUNS, key.namespace, key.name, patch, subresource="status", kind="json"))
+        if is_first:
+            self.announcer.queued(known.run, waits.words)
+
     @staticmethod
     def loop_time() -> float:
         """The loop's clock in seconds: for waiting, never for what is written."""
@@ -192,20 +225,36 @@ class Reconciler:
     # -------------------------------------------------------------------------------------------------------- persist
 
     async def _persist(self, key: Key, known: Known, program: Program, decision: Decision, reading: Reading) -> None:
-        meta = known.run["metadata"]
-        status = render(program, decision.state, decision.entries, reading.status, meta.get("generation", 0), self.now())
-        patch = status_patch(known.run, status)
+        generation = reading.run["metadata"].get("generation", 0)
+        moved = await self._move(decision, reading)
+        status = render(program, decision.state, decision.entries, reading.status, generation, self.now(), moved)
+        patch = status_patch(reading.run, status)
         with self.metrics.timed("persist"):
             try:
                 written = await self.client.patch(resources.RUNS, key.namespace, key.name, patch, subresource="status", kind="json")
             except Invalid as error:
-                raise await self._conflict_or(error, known) from error
+                raise await self._conflict_or(error, reading.run) from error
         self.store.wrote(key, written, decision.state)
+        self.children.seen(written)
 
-    async def _conflict_or(self, error: Invalid, known: Known) -> ApiError:
+    async def _move(self, decision: Decision, reading: Reading) -> bounds.Moved:
+        """Where the journal grows too long for the status, write its oldest entries elsewhere; only then does the status leave them out."""
+        written = (reading.status.get("journal") or {}).get("entries") or ()
+        count = bounds.surplus(written, [codec.entry_to_json(entry) for entry in decision.entries])
+        if not count:
+            return bounds.NOTHING_MOVED
+        with self.metrics.timed("persist"):
+            try:
+                return await self.archive.move(ref_of(reading.run), written, count)
+            except Conflict as error:
+                if await self._is_newest(reading.run):
+                    raise ArchiveIncomplete(error.message) from error
+                raise
+
+    async def _conflict_or(self, error: Invalid, run: Object) -> ApiError:
         """Tell why a patch was refused: the API server applies it before it compares versions, so one that was made for an older
         version may not even fit (422) where it should conflict (409)."""
-        meta = known.run["metadata"]
+        meta = run["metadata"]
         newest = await self.client.get(resources.RUNS, meta["namespace"], meta["name"])
         if newest["metadata"]["resourceVersion"] == meta["resourceVersion"]:
             return error
@@ -213,13 +262,13 @@ class Reconciler:
 
     # ------------------------------------------------------------------------------------------------------------ act
 
-    async def _is_newest(self, known: Known) -> bool:
-        """Tell whether what is known of a run is the newest. Where it is not, take in the newest and look again.
+    async def _is_newest(self, run: Object) -> bool:
+        """Tell whether the object that was decided on is the newest. Where it is not, take in the newest and look again.
 
         A write that went through proves it. Without one, the view may be stale: a late event, or another operator that is ahead; and
         what a stale view wants in the world has been overtaken (DESIGN, promise 2).
         """
-        meta = known.run["metadata"]
+        meta = run["metadata"]
         newest = await self.client.get(resources.RUNS, meta["namespace"], meta["name"])
         if newest["metadata"]["uid"] != meta["uid"]:
             raise NotFound(404, "NotFound", f"run {meta['name']} is another one now")
@@ -237,10 +286,12 @@ class Reconciler:
 
     # ----------------------------------------------------------------------------------------------------------- plan
 
-    def _plan(self, key: Key, known: Known, decision: Decision) -> None:
-        if is_finished(known.run) and not has_finalizer(known.run):
+    def _plan(self, key: Key, known: Known, decision: Decision, observations: Observations) -> None:
+        if is_finished(known.run) and (not has_finalizer(known.run) or may_be_undone_yet(decision.state, observations)):
             self.drop(key)
             return
+        if self.children.lacks(known.run, decision.state):
+            self.queue.wake(key)
         if decision.wake_at is not None:
             self.queue.wake_in(key, (decision.wake_at - self.now()).total_seconds())
         if known.run["metadata"].get("deletionTimestamp"):
@@ -251,23 +302,32 @@ class Reconciler:
         try:
             run = await self.client.get(resources.RUNS, key.namespace, key.name)
         except NotFound:
-            self.drop(key)
+            self.gone(key)
             return
         except ApiError as error:
             if not quiet:
                 self._sit_out(key, error)
             return
         if run["metadata"]["uid"] != key.uid:
-            self.drop(key)
+            self.gone(key)
             return
         self.store.remember(run)
         if not quiet:
             self.queue.wake(key)
 
+    def gone(self, key: Key) -> None:
+        """A run is there no longer: tell whom it concerns, and forget all about it."""
+        known = self.store.get(key)
+        if known is not None:
+            self.children.gone(known.run)
+        self.drop(key)
+
     def drop(self, key: Key) -> None:
-        """A run is gone: forget all about it."""
+        """A run is finished or gone: forget all about it."""
         self.queue.forget(key)
         self.store.forget(key)
+        self.admission.forget(key)
         self.actor.gates.forget(key)
         self.calls.forget(key.uid)
+        self.children.forget(key.uid)
         self.jobs.of(key.namespace).forget(key.uid)

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from backstay.engine import journal
-from backstay.engine.codec import entry_from_json
 from backstay.engine.model import Fault, Refusal, State
-from backstay.errors import TamperedState
+from backstay.errors import ArchiveNeeded, TamperedState
 from backstay.runtime.queue import Key
 from backstay.runtime.view import Object, key_of, version_of
 
@@ -42,6 +41,8 @@ class Known:
 class Reading:
     """What to go on from: a state, the status it is written in, and whether that status must be written again."""
 
+    run: Object
+    """The object that was read. What is decided on it may only be written where it is still the newest."""
     state: State
     status: Mapping[str, Any]
     tampered: str = ""
@@ -84,6 +85,13 @@ class RunStore:
             known.run = run
         return key
 
+    def recall(self, run: Object) -> Key:
+        """Take in an object that was just read or written, also where it is known to have left: a finished run may have to be looked at again."""
+        key = key_of(run)
+        if version_of(run) >= self._left.get(key, -1):
+            self._left.pop(key, None)
+        return self.remember(run)
+
     def wrote(self, key: Key, run: Object, state: State) -> None:
         """Note that a state is now written: the answer of the API server is the newest object."""
         known = self._known.get(key)
@@ -100,30 +108,38 @@ class RunStore:
                 self._left.popitem(last=False)
 
 
-def read_state(known: Known) -> Reading:
-    """Return the state to go on from. Raises TamperedState where nothing that can be believed is left."""
+def read_state(known: Known, base: State | None = None) -> Reading:
+    """Return the state to go on from. `base` is what the run's WorkflowJournals tell, where they were read.
+
+    Raises ArchiveNeeded where they have to be, TamperedState where nothing that can be believed is left.
+    """
     status = known.run.get("status") or {}
     if known.state is not None and status == known.status:
-        return Reading(known.state, status)
+        return Reading(known.run, known.state, status)
+    certain = base or known.state
     try:
-        state = journal.verify(status)
-        if known.state is not None and state.sequence < known.state.sequence:
+        state = journal.verify(status, certain)
+        if certain is not None and state.sequence < certain.sequence:
             raise TamperedState("the status is older than what was written before")
+    except ArchiveNeeded:
+        raise
     except TamperedState as error:
-        return _restored(known, status, error)
+        return _restored(known, status, base, error)
     known.state, known.status = state, status
-    return Reading(state, status)
+    return Reading(known.run, state, status)
 
 
-def _restored(known: Known, status: Mapping[str, Any], error: TamperedState) -> Reading:
+def _restored(known: Known, status: Mapping[str, Any], base: State | None, error: TamperedState) -> Reading:
     """Go back to what is certain: what we wrote ourselves, or what a whole and unbroken journal says."""
     if known.state is not None:
-        return Reading(known.state, known.status, tampered=str(error))
-    kept = status.get("journal") or {}
-    if kept.get("dropped"):
+        return Reading(known.run, known.state, known.status, tampered=str(error))
+    window = journal.window_of(status)
+    if window.dropped:
         raise error
-    entries = [entry_from_json(data) for data in kept.get("entries") or ()]
-    state = journal.fold(entries)
-    if state.head != kept.get("head"):
+    certain = base or State()
+    if certain.sequence < window.before:
+        raise ArchiveNeeded(str(error))
+    state = journal.fold([entry for entry in window.entries if entry.sequence > certain.sequence], certain)
+    if state.head != window.head:
         raise error
-    return Reading(state, {"journal": kept}, tampered=str(error))
+    return Reading(known.run, state, {"journal": status.get("journal") or {}}, tampered=str(error))

@@ -14,7 +14,7 @@ from backstay.engine.codec import time_from_json
 from backstay.errors import ApiError, Conflict, NotFound
 from backstay.kube import resources
 from backstay.kube.backoff import Backoff
-from backstay.names import LABEL_MANAGED_BY, MANAGER
+from backstay.names import LABEL_MANAGED_BY, MANAGER, RUN
 from backstay.runtime.reconciler import Reconciler
 from backstay.runtime.revisions import expendable
 from backstay.runtime.view import Object, has_finalizer, is_finished, key_of, place, revision_of, seconds_of
@@ -39,6 +39,7 @@ class Sweeper:
             try:
                 for namespace in self.namespaces or (None,):
                     await self.round(namespace)
+                self.reconciler.admission.active.counted(set(self.reconciler.store))
                 backoff.reset()
             except ApiError as error:
                 pause = min(self.every_seconds, max(backoff.next(), error.retry_after_seconds or 0))
@@ -59,7 +60,7 @@ class Sweeper:
                     await self._look(run)
         for key in before:
             if key not in seen:
-                self.reconciler.drop(key)
+                self.reconciler.gone(key)
         await self._sweep_revisions(namespace, pinned)
 
     async def _sweep_revisions(self, namespace: str | None, pinned: set[tuple[str, str]]) -> None:
@@ -77,9 +78,12 @@ class Sweeper:
 
     async def _look(self, run: Object) -> None:
         if not is_finished(run) or has_finalizer(run):
-            self.reconciler.queue.wake(self.reconciler.store.remember(run))
+            key = self.reconciler.store.remember(run)
+            if (run.get("status") or {}).get("startedAt") and not is_finished(run):
+                self.reconciler.admission.active.begun(key)
+            self.reconciler.queue.wake(key)
             return
-        if run["metadata"].get("deletionTimestamp") or not is_over(run, self.reconciler.now()):
+        if run["metadata"].get("deletionTimestamp") or not is_over(run, self.reconciler.now()) or _goes_with_its_caller(run):
             return
         meta = run["metadata"]
         await self._delete(resources.RUNS, meta)
@@ -90,6 +94,11 @@ class Sweeper:
             await self.reconciler.client.delete(resource, meta["namespace"], meta["name"], uid=meta["uid"], propagation="Background")
         except (NotFound, Conflict):
             return
+
+
+def _goes_with_its_caller(run: Object) -> bool:
+    """Tell whether the garbage collector takes a run away with the run that it is a child of: it has no time to live of its own."""
+    return any(owner.get("kind") == RUN and owner.get("controller") for owner in run["metadata"].get("ownerReferences") or ())
 
 
 def is_over(run: Object, now: datetime) -> bool:

@@ -1,13 +1,16 @@
 """Reading a WorkflowRun as the API server gives it: who it is, what people ask of it, what is written of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from backstay.api.base import parse_duration
-from backstay.engine.model import Identity, Wish
+from backstay.engine.model import Identity, Request, Wish
+from backstay.engine.steps.workflow import title_of
+from backstay.executors import child_run
 from backstay.kube.manifests import RunRef
 from backstay.names import ANNOTATION_RELEASE, ANNOTATION_STARTED_BY, FINALIZER
 from backstay.runtime.queue import Key
+from backstay.settings import MAX_CHILD_DEPTH
 
 Object = Mapping[str, Any]
 
@@ -33,12 +36,22 @@ def has_finalizer(run: Object) -> bool:
     return FINALIZER in (run["metadata"].get("finalizers") or ())
 
 
-def identity_of(run: Object) -> Identity:
-    """Return what never changes about a run."""
+def identity_of(run: Object, most_depth: int = MAX_CHILD_DEPTH) -> Identity:
+    """Return what never changes about a run. `most_depth` is how deep child runs may nest."""
     meta, spec = run["metadata"], run.get("spec") or {}
     timeout = seconds_of(spec.get("timeout"))
     started_by = (meta.get("annotations") or {}).get(ANNOTATION_STARTED_BY, "")
-    return Identity(meta["uid"], meta["name"], meta["namespace"], spec.get("parameters") or {}, timeout, started_by)
+    return Identity(
+        meta["uid"],
+        meta["name"],
+        meta["namespace"],
+        spec.get("parameters") or {},
+        timeout,
+        started_by,
+        workflow=title_of(spec.get("workflow") or {}),
+        callers=child_run.callers(run),
+        most_depth=most_depth,
+    )
 
 
 def seconds_of(duration: object) -> float | None:
@@ -60,7 +73,16 @@ def wish_of(run: Object) -> Wish:
         cancel_compensates=bool((cancel or {}).get("compensate", True)),
         delete=bool(meta.get("deletionTimestamp")),
         release=(meta.get("annotations") or {}).get(ANNOTATION_RELEASE) == "true",
+        undo=spec.get("compensate") is not None,
+        undo_reason=str((spec.get("compensate") or {}).get("reason") or ""),
+        requests=tuple(_requests(spec.get("requests") or ())),
     )
+
+
+def _requests(given: Sequence[Mapping[str, Any]]) -> Iterator[Request]:
+    for item in given:
+        items, reason = tuple(item.get("items") or ()), str(item.get("reason") or "")
+        yield Request(str(item.get("id")), str(item.get("step")), str(item.get("action")), items, reason)
 
 
 def ref_of(run: Object) -> RunRef:
@@ -79,6 +101,12 @@ def ref_of(run: Object) -> RunRef:
 def workflow_of(run: Object) -> str:
     """Return the name of a run's Workflow; `inline` where the definition is its own."""
     return str(((run.get("spec") or {}).get("workflow") or {}).get("name") or "inline")
+
+
+def priority_of(run: Object) -> int:
+    """Return a run's priority."""
+    found = (run.get("spec") or {}).get("priority")
+    return found if isinstance(found, int) else 0
 
 
 def place(item: Object) -> tuple[str, str]:

@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
+from backstay.api.run import WorkflowRunSpec
+from backstay.api.steps import Step, actions
 from backstay.api.validate import check_parameters, check_workflow, parse_run, parse_workflow
+from backstay.api.validate.fields import fields_of
 from backstay.errors import InvalidDefinition
+from backstay.expressions.words import there_are
 
 RUNS = yaml.safe_load(
     """
@@ -20,7 +24,7 @@ RUNS = yaml.safe_load(
 - [{workflow: {name: a, version: 2}}, 'workflow: unknown field "version"; did you mean "revision"?']
 - [{workflow: {name: ""}}, 'workflow.name: is empty; write something']
 - [{workflow: {name: a}, params: {}}, 'unknown field "params"; did you mean "parameters"?']
-- [{workflow: {name: a}, colour: red}, 'unknown field "colour"; there are: cancel, jobLabels, parameters, serviceAccountName, suspend, timeout, ttl, workflow']
+- [{workflow: {name: a}, colour: red}, 'unknown field "colour"; {fields}']
 - [{workflow: {name: a}, parameter: {}}, 'unknown field "parameter"; did you mean "parameters"?']
 - [{workflow: {name: a}, parameters: [1]}, 'parameters: expected a map, found a list of 1']
 - [{workflow: {name: a}, suspend: "yes"}, 'suspend: expected true or false, found the text "yes"']
@@ -30,7 +34,7 @@ RUNS = yaml.safe_load(
 - [{workflow: {name: a}, ttl: {succeeded: 1 day}}, 'ttl.succeeded: "1 day" is no duration; write a number and a unit (ms, s, m, h, d), as in 90s or 1h30m']
 - [{workflow: {name: a}, jobLabels: {team: 1}}, 'jobLabels.team: expected text, found the number 1; write it in quotes: "1"']
 - [{workflow: {inline: {steps: [{name: a, jo: {image: x}}]}}}, 'workflow.inline.steps[0]: unknown field "jo"; did you mean "job"?']
-- [{workflow: {inline: {steps: [{name: a}]}}}, 'workflow.inline.steps[0]: has no action; give exactly one of job, set, wait, steps, dag, parallel, switch, fail, end']
+- [{workflow: {inline: {steps: [{name: a}]}}}, 'workflow.inline.steps[0]: has no action; give exactly one of {kinds}']
 """
 )  # fmt: skip
 
@@ -86,7 +90,8 @@ PARAMETERS = yaml.safe_load(
 def test_a_faulty_run_is_answered_with_path_and_mend(spec: dict[str, Any], problem: str) -> None:
     with pytest.raises(InvalidDefinition) as refused:
         parse_run(spec)
-    assert [str(found) for found in refused.value.problems] == [problem]
+    in_full = problem.replace("{kinds}", ", ".join(actions(Step))).replace("{fields}", there_are(fields_of(WorkflowRunSpec)))
+    assert [str(found) for found in refused.value.problems] == [in_full]
 
 
 @pytest.mark.parametrize(("given", "problems"), PARAMETERS, ids=[problems[0] for _, problems in PARAMETERS])

@@ -2,12 +2,14 @@
 
 from dataclasses import fields
 
+import orjson
 import pytest
 from pydantic.alias_generators import to_camel
 
 from backstay.api.base import Model
 from backstay.api.run import JournalEntry, StepStatus, WorkflowRunStatus
 from backstay.api.workflow import RevisionRef
+from backstay.engine import codec
 from backstay.engine.model import Entry, RunRecord, StepRecord
 from tests.support.world import World
 
@@ -46,3 +48,22 @@ steps:
         move()
     WorkflowRunStatus.model_validate(world.status)
     assert world.phase == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (1.0, 1),
+        (-0.0, 0),
+        (1.5, 1.5),
+        (1e18, 10**18),
+        (1e19, 1e19),
+        (2**63, float(2**63)),
+        (-(2**63), -(2**63)),
+        ({"a": [1.0, {"b": 2.0}], "c": True}, {"a": [1, {"b": 2}], "c": True}),
+    ],
+)
+def test_numbers_are_written_as_the_api_server_gives_them_back(given: object, written: object) -> None:
+    """Go makes no difference between 3.0 and 3: a journal that did would not fit its own hash after a restart."""
+    found = codec.canonical(given)
+    assert orjson.dumps(found) == orjson.dumps(written)

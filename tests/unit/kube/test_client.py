@@ -124,6 +124,44 @@ async def test_an_object_of_a_namespace_cannot_be_asked_for_without_it() -> None
             await client.get(EVENTS, None, "a")
 
 
+# ----------------------------------------------------------------------------------------------------------- as somebody else
+
+
+async def test_what_is_asked_for_a_service_account_is_asked_as_that_account_and_nothing_else_is() -> None:
+    async with TinyApi() as api, api.client() as client:
+        api.answers("GET", POD_PATH, reply(POD))
+        api.answers("WATCH", PODS_PATH, stream())
+        shop = client.impersonating("shop", "packer")
+        await shop.get(PODS, "shop", "a")
+        await client.get(PODS, "shop", "a")
+        async for _ in shop.watch(PODS, "shop", resource_version="5", timeout_seconds=1):
+            pass
+        assert [asked.headers.get("Impersonate-User") for asked in api.asked] == [
+            "system:serviceaccount:shop:packer",
+            None,
+            "system:serviceaccount:shop:packer",
+        ]
+        assert {asked.headers["Authorization"] for asked in api.asked} == {f"Bearer {TOKEN}"}
+        assert not any(name.startswith("Impersonate-Group") for asked in api.asked for name in asked.headers)
+
+
+@pytest.mark.parametrize("name", ["a:b", "../x", "", "a b", "a\nImpersonate-Group: system:masters"])
+async def test_a_name_that_no_service_account_can_have_is_never_sent(name: str) -> None:
+    async with TinyApi() as api, api.client() as client:
+        with pytest.raises(errors.Invalid, match="no name of a"):
+            client.impersonating("shop", name)
+        assert api.asked == []
+
+
+async def test_an_operator_that_acts_as_somebody_itself_acts_as_nobody_else() -> None:
+    async with TinyApi() as api:
+        login = Access(server=api.url, headers=(("Authorization", f"Bearer {TOKEN}"), ("Impersonate-User", "ada")))
+        async with Client(login) as client:
+            with pytest.raises(errors.Forbidden, match="acts as ada already; give the operator a login of its own"):
+                await client.impersonating("shop", "packer").get(PODS, "shop", "a")
+        assert api.asked == []
+
+
 # ------------------------------------------------------------------------------------------------------------------ faults
 
 

@@ -1,4 +1,4 @@
-"""The two CustomResourceDefinitions: names, columns, schemas."""
+"""The CustomResourceDefinitions: names, columns, schemas."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,9 +8,24 @@ from pydantic import BaseModel
 
 from backstay.api.base import Model
 from backstay.api.crd.structural import Schema, structural
+from backstay.api.journal import WorkflowJournalSpec
 from backstay.api.run import WorkflowRunSpec, WorkflowRunStatus
+from backstay.api.semaphore import SemaphoreSpec, SemaphoreStatus
 from backstay.api.workflow import WorkflowSpec, WorkflowStatus
-from backstay.names import ANNOTATION_STARTED_BY, CATEGORY, GROUP, RUN, RUNS, VERSION, WORKFLOW, WORKFLOWS
+from backstay.names import (
+    ANNOTATION_STARTED_BY,
+    CATEGORY,
+    GROUP,
+    JOURNAL,
+    JOURNALS,
+    RUN,
+    RUNS,
+    SEMAPHORE,
+    SEMAPHORES,
+    VERSION,
+    WORKFLOW,
+    WORKFLOWS,
+)
 
 HEADER: Final = "# Generated from operator/backstay/api by `python -m backstay.api.crd`; `make crds` writes it again.\n"
 
@@ -27,7 +42,8 @@ class Kind:
     short_name: str
     description: str
     spec: type[Model]
-    status: type[Model]
+    status: type[Model] | None
+    """None where an object has no state: it is what it is."""
     step_levels: int
     """How many lists of steps inside each other are typed; each level makes the schema about eight times as large."""
     columns: tuple[Column, ...]
@@ -83,7 +99,39 @@ KINDS: Final = (
                 "description": "Who started it.",
             },
         ),
-        selectable=(".spec.workflow.name", ".status.phase"),
+        selectable=(".spec.workflow.name", ".spec.compensate.reason", ".status.phase"),
+    ),
+    Kind(
+        kind=SEMAPHORE,
+        plural=SEMAPHORES,
+        short_name="sem",
+        description="Slots that steps of different runs share: a step with a lock of this name begins only when it holds one.",
+        spec=SemaphoreSpec,
+        status=SemaphoreStatus,
+        step_levels=0,
+        columns=(
+            {"name": "Limit", "type": "integer", "jsonPath": ".spec.limit", "description": "How many may hold it, for each key."},
+            {"name": "Held", "type": "integer", "jsonPath": ".status.held", "description": "How many slots are held, over all keys."},
+            {"name": "Waiting", "type": "integer", "jsonPath": ".status.queued", "description": "How many wait, over all keys."},
+            _AGE,
+        ),
+    ),
+    Kind(
+        kind=JOURNAL,
+        plural=JOURNALS,
+        short_name="wfjournal",
+        description="Older entries of a WorkflowRun's journal: appended once, never changed, and gone with the run.",
+        spec=WorkflowJournalSpec,
+        status=None,
+        step_levels=0,
+        columns=(
+            {"name": "Run", "type": "string", "jsonPath": ".spec.run.name", "description": "The run that the entries are of."},
+            {"name": "First", "type": "integer", "jsonPath": ".spec.first", "description": "Number of the first entry."},
+            {"name": "Last", "type": "integer", "jsonPath": ".spec.last", "description": "Number of the last entry."},
+            {"name": "Entries", "type": "integer", "jsonPath": ".spec.count", "description": "How many entries it holds."},
+            _AGE,
+        ),
+        selectable=(".spec.run.name",),
     ),
 )
 
@@ -129,7 +177,7 @@ def _version(kind: Kind) -> dict[str, Any]:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
+        **({"subresources": {"status": {}}} if kind.status else {}),
         "additionalPrinterColumns": [dict(column) for column in kind.columns],
         **({"selectableFields": [{"jsonPath": path} for path in kind.selectable]} if kind.selectable else {}),
         "schema": {"openAPIV3Schema": _schema(kind)},
@@ -147,7 +195,7 @@ def _schema(kind: Kind) -> Schema:
             "kind": {"type": "string", "description": "What the object is."},
             "metadata": {"type": "object"},
             "spec": structural(kind.spec, kind.step_levels, models),
-            "status": structural(kind.status, 0, models),
+            **({"status": structural(kind.status, 0, models)} if kind.status else {}),
         },
     }
 

@@ -9,12 +9,16 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from backstay.api.journal import WorkflowJournalSpec
 from backstay.api.run import WorkflowRef, WorkflowRunSpec
+from backstay.api.semaphore import Concurrency, SemaphoreSpec
 from backstay.api.steps import Compensate, FailAction, Parallel, Step, WaitAction, actions
 from backstay.api.workflow import WorkflowSpec
 
 Rule = tuple[str, str]
 """An expression over `self`, and the message where it is false."""
+
+LIMITED: Final = "has(self.limit) || has(self.rate)"
 
 _EXCLUSIVE: Final[dict[type[BaseModel], tuple[str, ...]]] = {
     Step: actions(Step),
@@ -40,8 +44,20 @@ _RULES: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             "join can never be met; write a number from 1 to the number of branches",
         ),
     ),
+    SemaphoreSpec: ((LIMITED, "limits nothing; give limit, rate, or both"),),
+    Concurrency: (
+        (LIMITED, "limits nothing; give limit, rate, or both"),
+        (
+            "!has(self.onConflict) || self.onConflict != 'CancelOldest' || has(self.limit)",
+            "CancelOldest needs a limit: cancelling makes no room under a rate",
+        ),
+    ),
     FailAction: (("!(self.error in ['*', 'Transient', 'Permanent'])", "that is a class of errors; raise one type, as in PaymentOverdue"),),
-    WorkflowRef: (("!has(self.revision) || has(self.name)", "revision goes with name; an inline definition has none"),),
+    WorkflowJournalSpec: (("self == oldSelf", "a WorkflowJournal is written once and never changed"),),
+    WorkflowRef: (
+        ("!has(self.revision) || has(self.name)", "revision goes with name; an inline definition has none"),
+        ("!has(self.template) || has(self.name)", "template goes with name; an inline definition runs its body"),
+    ),
     WorkflowRunSpec: (
         ("self.workflow == oldSelf.workflow", "a run keeps the workflow it was created with; create another run for a different one"),
         (
@@ -53,7 +69,12 @@ _RULES: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             " && (!has(self.serviceAccountName) || self.serviceAccountName == oldSelf.serviceAccountName)",
             "a run keeps the service account it was created with; create another run for a different one",
         ),
+        (
+            "!has(oldSelf.requests) || (has(self.requests) && oldSelf.requests.all(old, self.requests.exists(new, new == old)))",
+            "requests are only ever added, never changed or taken back",
+        ),
         ("!has(oldSelf.cancel) || has(self.cancel)", "a cancellation cannot be taken back; create another run instead"),
+        ("!has(oldSelf.compensate) || has(self.compensate)", "undoing a run cannot be taken back; create another run instead"),
     ),
 }
 

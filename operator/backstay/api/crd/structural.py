@@ -24,11 +24,13 @@ _KEPT: Final = (
     *("type", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "enum", "required"),
     *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
 )
-_KEYED_BY_NAME: Final = frozenset({"Step", "Branch", "Parameter", "Output", "EnvVar"})
+_KEYED_BY_NAME: Final = frozenset({"Step", "Branch", "Parameter", "Output", "EnvVar", "Workspace"})
 """Models in lists in which each name stands once: Kubernetes refuses a second one, and merges by name."""
 _STEP: Final = "Step"
 _UNDO: Final = "Compensate"
 _ASIDE: Final = frozenset({"Catch", _UNDO})
+_DEEP: Final = frozenset({_STEP, "Dag"})
+"""Models whose lists of steps are typed further in. With those of every structure a CRD would take 1.5 MB, as much as etcd takes."""
 _CHECKED_LATER: Final = "It is checked by the operator and by backstay lint; a schema cannot nest without end."
 
 
@@ -42,6 +44,17 @@ class Place:
     """How many lists of steps are around."""
     is_costly: bool = False
     """Whether so many of it may be there that rules in CEL would exceed the API server's budget."""
+    owner: str = ""
+    """The model that it is in."""
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether a list of steps here is typed."""
+        return self.levels > 0 and (not self.entered or self.owner in _DEEP)
+
+    def inside_model(self, name: str) -> "Place":
+        """The body of a workflow that is a dag is typed one level less."""
+        return replace(self, owner=name, levels=min(self.levels, 1) if name == "Dag" and not self.entered else self.levels)
 
     def inside_steps(self) -> "Place":
         return Place(self.levels - 1, self.entered + 1, self.is_costly or self.entered > 0)
@@ -69,7 +82,7 @@ class _Writer:
 
     def object(self, name: str, schema: Schema, place: Place, description: str) -> Schema:
         """Return the schema of a model."""
-        place = place.aside() if name in _ASIDE else place
+        place = (place.aside() if name in _ASIDE else place).inside_model(name)
         if name == _UNDO and place.entered > 1:
             return {"description": f"{description} {_CHECKED_LATER}", "type": "object", "x-kubernetes-preserve-unknown-fields": True}
         fields = {field.alias or key: field for key, field in self._models[name].model_fields.items()}
@@ -112,7 +125,7 @@ class _Writer:
         keys: Schema = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]} if name in _KEYED_BY_NAME else {}
         if name != _STEP:
             return keys | {"items": self.value(items, place, "")}
-        if not place.levels:
+        if not place.is_typed:
             return keys | {"items": self._untyped_step()}
         return keys | {"items": self.object(name, self._definitions[name], place.inside_steps(), "")}
 

@@ -1,127 +1,118 @@
-"""Every place where a workflow may hold expressions, and what is wrong with those that stand there."""
+"""What is wrong with the expressions of a workflow: they do not parse, refer to nothing, or cannot succeed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Final
 
 from backstay.api.base import parse_duration
-from backstay.api.steps import JobAction, Step
-from backstay.api.validate.places import ALWAYS, Level, Listing, body_of, listings
 from backstay.api.validate.references import World
+from backstay.api.validate.sees import CONDITION, COUNT, DURATION, ITEMS, LIST, MOMENT
+from backstay.api.validate.sites import Site, sites
+from backstay.api.validate.types import Types
 from backstay.api.workflow import WorkflowSpec
 from backstay.errors import InvalidExpression, Problem
-from backstay.expressions import compile_expression, find_expressions, whole_expression
+from backstay.expressions import Program, compile_expression, find_expressions, types, whole_expression
 from backstay.expressions.words import quoted, shortened
-
-CONDITION = ("true or false", "any value")
-
-
-@dataclass(frozen=True)
-class Site:
-    """One value that may hold expressions: where it is, and what they see there."""
-
-    path: str
-    value: Any
-    levels: tuple[Level, ...]
-    extra: tuple[str, ...] = ()
-    is_condition: bool = False
-    is_duration: bool = False
-    is_moment: bool = False
 
 
 def check_expressions(spec: WorkflowSpec) -> Iterator[Problem]:
-    """Yield what is wrong with the expressions of a workflow: they do not parse, refer to nothing, or give what is not wanted there."""
+    """Yield what is wrong with the expressions of a workflow: they do not parse, refer to nothing, or cannot succeed."""
+    found = list(sites(spec))
     world = World.of(spec)
-    for site in sites(spec):
-        yield from _check(site, world)
-
-
-def sites(spec: WorkflowSpec) -> Iterator[Site]:
-    """Yield every value that may hold expressions, in the order of the manifest as far as steps go; then the outputs."""
-    for listing in listings(spec):
-        for index, step in enumerate(listing.steps):
-            yield from _of_step(step, listing.place(index), listing, index)
-    body = body_of(spec)
-    for index, output in enumerate(spec.outputs):
-        yield Site(f"outputs[{index}].value", output.value, body.everything())
-
-
-def _of_step(step: Step, path: str, listing: Listing, index: int) -> Iterator[Site]:
-    here = Site(path, None, listing.levels(index), listing.extra)
-    if step.if_ is not None:
-        yield replace(here, path=f"{path}.if", value=step.if_, is_condition=True)
-    yield from _of_action(step, path, here)
-    if step.compensate is not None and step.compensate.job is not None:
-        undoing = replace(here, levels=listing.everything(), extra=(*listing.extra, "self", "error"))
-        yield from _of_job(step.compensate.job, f"{path}.compensate.job", undoing)
-
-
-def _of_action(step: Step, path: str, here: Site) -> Iterator[Site]:
-    if step.job is not None:
-        yield from _of_job(step.job, f"{path}.job", here)
-    elif step.set is not None:
-        yield replace(here, path=f"{path}.set", value=step.set)
-    elif step.wait is not None and step.wait.duration is not None:
-        yield replace(here, path=f"{path}.wait.duration", value=step.wait.duration, is_duration=True)
-    elif step.wait is not None:
-        yield replace(here, path=f"{path}.wait.until", value=step.wait.until, is_moment=True)
-    elif step.switch is not None:
-        for index, case in enumerate(step.switch.cases):
-            yield replace(here, path=f"{path}.switch.cases[{index}].when", value=case.when, is_condition=True)
-    elif step.fail is not None:
-        yield replace(here, path=f"{path}.fail.message", value=step.fail.message)
-    elif step.end is not None:
-        yield replace(here, path=f"{path}.end.message", value=step.end.message)
-
-
-def _of_job(job: JobAction, path: str, here: Site) -> Iterator[Site]:
-    yield replace(here, path=f"{path}.image", value=job.image)
-    yield replace(here, path=f"{path}.command", value=job.command)
-    yield replace(here, path=f"{path}.args", value=job.args)
-    for index, variable in enumerate(job.env):
-        yield replace(here, path=f"{path}.env[{index}].value", value=variable.value)
-    yield replace(here, path=f"{path}.workingDir", value=job.working_dir)
-    yield replace(here, path=f"{path}.template", value=job.template)
+    checker = _Checker(world, Types([site for site in found if site.sets_variables]))
+    for site in found:
+        yield from checker.check(site)
 
 
 # -------------------------------------------------------------------------------------------------------------------------- checks
 
 
-def _check(site: Site, world: World) -> Iterator[Problem]:
-    try:
-        found = list(find_expressions(site.value))
-        if site.is_condition and whole_expression(site.value) is None:
-            yield Problem(site.path, f"{quoted(site.value)} is more than one expression; write one ${{ … }} with nothing around it")
+@dataclass(frozen=True)
+class _Checker:
+    """Looks at one site after the other."""
+
+    world: World
+    types: Types
+
+    def check(self, site: Site) -> Iterator[Problem]:
+        try:
+            found = list(find_expressions(site.value))
+            if site.gives == CONDITION and whole_expression(site.value) is None:
+                yield Problem(site.path, f"{quoted(site.value)} is more than one expression; write one ${{ … }} with nothing around it")
+                return
+        except InvalidExpression as error:
+            yield Problem(_joined(site.path, error.path), error.message)
             return
-    except InvalidExpression as error:
-        yield Problem(_joined(site.path, error.path), error.message)
-        return
-    for place, source in found:
-        yield from _check_source(site, _joined(site.path, place), source, world)
-    if not found and (mistake := _constant_mistake(site)):
-        yield Problem(site.path, mistake)
+        for place, source in found:
+            yield from self._source(site, _joined(site.path, place), source, is_whole=isinstance(site.value, str) and _is_whole(site.value))
+        if not found and (mistake := _constant_mistake(site)):
+            yield Problem(site.path, mistake)
+
+    def _source(self, site: Site, path: str, source: str, *, is_whole: bool) -> Iterator[Problem]:
+        try:
+            program = compile_expression(source, site.variables)
+        except InvalidExpression as error:
+            yield Problem(path, f"{_shown(source)}: {error.message}{_only_there(source, error.message)}")
+            return
+        mistakes = [mistake for chain in program.references if (mistake := self.world.mistake(chain, site))]
+        yield from (Problem(path, mistake) for mistake in mistakes)
+        if not mistakes:
+            yield from self._typed(site, path, program, is_whole=is_whole)
+
+    def _typed(self, site: Site, path: str, program: Program, *, is_whole: bool) -> Iterator[Problem]:
+        given, complaints = types.infer(program, self.types.scope(site, program.references))
+        for complaint in complaints:
+            severity = "error" if complaint.is_certain else "warning"
+            yield Problem(path, f"{_shown(program.source)}: {complaint.message}", severity)
+        if is_whole and site.gives and given.is_never(*_WANTED[site.gives]):
+            yield Problem(path, _UNWANTED[site.gives].format(given))
 
 
-def _check_source(site: Site, path: str, source: str, world: World) -> Iterator[Problem]:
-    try:
-        program = compile_expression(source, (*ALWAYS, *site.extra))
-    except InvalidExpression as error:
-        yield Problem(path, f"${{ {shortened(source, 60)} }}: {error.message}{_only_there(source, error.message)}")
-        return
-    for chain in program.references:
-        if mistake := world.mistake(chain, site.levels, site.extra):
-            yield Problem(path, mistake)
-    if site.is_condition and program.result not in CONDITION:
-        yield Problem(path, f"the condition gives {program.result}, and must give true or false; compare it with something, as in … == 1")
+_WANTED: Final = {
+    CONDITION: ("bool",),
+    DURATION: ("string",),
+    MOMENT: ("string",),
+    ITEMS: ("list", "map"),
+    LIST: ("list",),
+    COUNT: ("int", "double"),
+}
+"""The kinds of JSON that may come of a site."""
+_UNWANTED: Final = {
+    CONDITION: "the condition gives {}, and must give true or false; compare it with something, as in … == 1",
+    DURATION: "the duration is {}, and must be text such as 90s or 1h30m",
+    MOMENT: "the moment is {}, and must be text such as 2027-01-31T09:00:00Z",
+    ITEMS: "the items are {}, and must be a list or a map",
+    LIST: "this gives {}, and must give a list",
+    COUNT: "the count is {}, and must be a whole number",
+}
+
+
+def _is_whole(text: str) -> bool:
+    return whole_expression(text) is not None
+
+
+def _shown(source: str) -> str:
+    return f"${{ {shortened(source, 60)} }}"
+
+
+_THERE: Final = {
+    "self": "compensate",
+    "error": "catch and compensate",
+    "item": "forEach",
+    "index": "forEach and while",
+    "done": "completeWhen and until of a forEach",
+    "total": "completeWhen and until of a forEach",
+    "object": "the conditions and outputs of a resource step",
+    "response": "the errors and the output of an http step",
+}
+"""Where variables are to be had that are not there everywhere."""
 
 
 def _only_there(source: str, message: str) -> str:
-    """Add where a variable is to be had that is not there everywhere."""
-    if 'there is no "self"' in message:
-        return "; self is there in compensate only"
-    if 'there is no "error"' in message:
-        return "; error is there in catch and compensate only"
+    for name, place in _THERE.items():
+        if f'there is no "{name}"' in message:
+            return f"; {name} is there in {place} only"
     if 'there is no "outputs"' in message:
         return "; write steps.NAME.outputs, or self.outputs in compensate" if "self" not in source else ""
     return ""
@@ -130,12 +121,14 @@ def _only_there(source: str, message: str) -> str:
 def _constant_mistake(site: Site) -> str:
     """Look at a duration or a moment that holds no expression: it is the same at each run."""
     try:
-        if site.is_duration:
+        if site.gives == DURATION:
             parse_duration(site.value)
-        elif site.is_moment and datetime.fromisoformat(site.value).tzinfo is None:
+        elif site.gives == MOMENT and datetime.fromisoformat(site.value).tzinfo is None:
             return f"{quoted(site.value)} has no time zone; write it as in 2027-01-31T09:00:00Z"
+        elif site.gives == ITEMS and isinstance(site.value, str):
+            return f"the items are the text {quoted(site.value)}, and must be a list or a map; write them out, or an expression in ${{ }}"
     except ValueError as error:
-        return str(error) if site.is_duration else f"{quoted(site.value)} is no moment in time; write it as in 2027-01-31T09:00:00Z"
+        return str(error) if site.gives == DURATION else f"{quoted(site.value)} is no moment in time; write it as in 2027-01-31T09:00:00Z"
     return ""
 
 

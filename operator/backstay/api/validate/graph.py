@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
-from backstay.api.steps import Step
+from backstay.api.steps import Awaited, Step
 from backstay.api.validate.places import Listing, listings, structures
 from backstay.api.workflow import WorkflowSpec
 from backstay.errors import InvalidExpression, Problem
@@ -32,7 +32,8 @@ def _check_dependencies(listing: Listing) -> Iterator[Problem]:
         if step.depends_on and not listing.is_dag:
             yield Problem(path, "is for the steps of a dag; steps in a list run in order, so remove it, or put the steps into a dag")
             continue
-        for position, name in enumerate(step.depends_on):
+        awaited = [item.step for item in step.depends_on]
+        for position, name in enumerate(awaited):
             if name == step.name:
                 yield Problem(f"{path}[{position}]", f"{quoted(name)} depends on itself; remove it")
             elif name not in names:
@@ -40,7 +41,7 @@ def _check_dependencies(listing: Listing) -> Iterator[Problem]:
                 yield Problem(
                     f"{path}[{position}]", f"there is no step {quoted(name)} in this dag; {there_are(others)}{suggestion(name, others)}"
                 )
-            elif name in step.depends_on[:position]:
+            elif name in awaited[:position]:
                 yield Problem(f"{path}[{position}]", f"{quoted(name)} stands there twice; remove one", "warning")
     if listing.is_dag and listing.cycle:
         yield Problem(
@@ -75,7 +76,7 @@ def _check_reached(listing: Listing) -> Iterator[Problem]:
 def _check_dag_reached(listing: Listing) -> Iterator[Problem]:
     leaving = {step.name: reason for step in listing.steps if (reason := never_goes_on(step))}
     for index, step in enumerate(listing.steps):
-        for position, name in enumerate(step.depends_on):
+        for position, name in enumerate(item.step for item in step.depends_on if item.outcome in (Awaited.SUCCEEDED, Awaited.SKIPPED)):
             if name in leaving:
                 yield Problem(
                     f"{listing.place(index)}.dependsOn[{position}]",
@@ -91,7 +92,7 @@ def never_goes_on(step: Step) -> str:
         return "ends the run"
     if step.fail is not None:
         return "" if step.catch else "fails"
-    lists = [_list_leaves(steps) for _, steps, _ in structures(step, "")]
+    lists = [_list_leaves(part.steps) for part in structures(step, "")]
     if step.parallel is not None:
         found = next(filter(None, lists), "") if step.parallel.join == "All" else ""
     elif step.switch is not None:
@@ -182,6 +183,6 @@ def _written(steps: tuple[Step, ...]) -> frozenset[str]:
     while waiting:
         step = waiting.pop()
         found.update(step.set or ())
-        waiting.extend(inner for _, inside, _ in structures(step, "") for inner in inside)
+        waiting.extend(inner for part in structures(step, "") for inner in part.steps)
         waiting.extend(inner for catch in step.catch for inner in catch.steps)
     return frozenset(found)

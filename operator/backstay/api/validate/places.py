@@ -1,17 +1,34 @@
-"""Every list of steps of a workflow, where it is, and which steps come before which."""
+"""Every list of steps of a workflow, where it is, and which steps come before which. Read from the models: any field that holds steps is a list."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from typing import Final
+from typing import Any, Final
 
+from backstay.api.base import Model
 from backstay.api.policies import Catch
-from backstay.api.steps import Dag, Parallel, Step, Switch
-from backstay.api.workflow import WorkflowSpec
+from backstay.api.steps import Dag, Step
+from backstay.api.validate.sees import Extra, names_inside
+from backstay.api.workflow import Parameter, WorkflowSpec
 
 ALWAYS: Final = ("params", "vars", "run", "steps")
 """Variables that every expression sees; `engine/scopes.py` binds them."""
+_IN_WORDS: Final = frozenset(("description",))
+"""Fields that are for people and are never evaluated."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """What the lists of steps of one body share: the workflow's, or that of one of its templates."""
+
+    parameters: tuple[Parameter, ...] = ()
+    path: str = ""
+    """Where the body is: empty for the workflow's own."""
+
+
+NOWHERE: Final = Home()
 
 
 @dataclass(frozen=True)
@@ -22,10 +39,11 @@ class Listing:
     steps: tuple[Step, ...]
     outer: "tuple[Level, ...]" = ()
     """What its expressions see of the lists around it, innermost first."""
-    extra: tuple[str, ...] = ()
-    """Variables besides those always there: what a catch calls its error; `self` and `error` in a compensation."""
+    extra: tuple[Extra, ...] = ()
+    """Variables besides those always there: what a catch calls its error; `self` and `error` in a compensation; `item` and `index`."""
     is_dag: bool = False
     depth: int = 1
+    home: Home = NOWHERE
 
     def place(self, index: int) -> str:
         """Return the path of one step."""
@@ -47,6 +65,20 @@ class Listing:
             return first < second
         return bool(self.cycle) or bool(self._before[second] >> first & 1)
 
+    def may_have_run(self, first: int, second: int) -> bool:
+        """Tell whether a step may be done when another begins: one that comes before it, or any of a list that a goto goes round in."""
+        return self.comes_before(first, second) or any(back <= second <= jump for back, jump in self.laps if back <= first <= jump)
+
+    @cached_property
+    def laps(self) -> tuple[tuple[int, int], ...]:
+        """The ways back in this list: from which step a goto goes back to which; the earlier one first."""
+        if self.is_dag:
+            return ()
+        jumps = (
+            (self.index_of[target], index) for index, step in enumerate(self.steps) for target in jumps_of(step) if target in self.index_of
+        )
+        return tuple((target, index) for target, index in jumps if target <= index)
+
     def levels(self, index: int, *, with_itself: bool = False) -> "tuple[Level, ...]":
         """Return what an expression at the step `index` sees, innermost list first; a handler sees the step that failed as well."""
         return (Level(self, index, with_itself), *self.outer)
@@ -55,6 +87,10 @@ class Listing:
         """Return what a compensation sees: it may run after any step."""
         return (Level(self), *(Level(level.listing) for level in self.outer))
 
+    def all_of_it(self) -> "tuple[Level, ...]":
+        """Return what is seen once every step of this list may have run, and around it as before."""
+        return (Level(self), *self.outer)
+
     @cached_property
     def _before(self) -> list[int]:
         """For each step of a dag a set of bits: the indexes of all it depends on. 5,000 steps take 3 MB and 20 ms."""
@@ -62,13 +98,16 @@ class Listing:
         for name in self._sorted[0]:
             index = self.index_of[name]
             for other in self.steps[index].depends_on:
-                if (position := self.index_of.get(other)) is not None:
+                if (position := self.index_of.get(other.step)) is not None:
                     before[index] |= before[position] | 1 << position
         return before
 
     @cached_property
     def _sorted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        graph = {step.name: [name for name in step.depends_on if name in self.index_of and name != step.name] for step in self.steps}
+        graph = {
+            step.name: [item.step for item in step.depends_on if item.step in self.index_of and item.step != step.name]
+            for step in self.steps
+        }
         try:
             return tuple(TopologicalSorter(graph).static_order()), ()
         except CycleError as error:
@@ -83,59 +122,148 @@ class Level:
     index: int | None = None
     """The step that the expression stands in; None where all steps may have run."""
     with_itself: bool = False
+    watches: bool = False
+    """Whether the expression is looked at again and again while other steps of a dag go on."""
 
     def sees(self, name: str) -> bool:
         """Tell whether a step of this list has run, or may have, when the expression is looked at."""
         other = self.listing.index_of[name]
-        if self.index is None:
+        if self.index is None or (self.watches and self.listing.is_dag and other != self.index):
             return True
-        return self.with_itself if other == self.index else self.listing.comes_before(other, self.index)
+        if other == self.index and self.with_itself:
+            return True
+        return self.listing.may_have_run(other, self.index)
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A list of steps inside a step's action: where it is, and the part of the action that holds it."""
+
+    path: str
+    steps: tuple[Step, ...]
+    owner: Any
+    """The model with the list in it; the step itself for a block."""
+
+    @property
+    def is_dag(self) -> bool:
+        return isinstance(self.owner, Dag)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A value in a step's action that is no list of steps: it may hold expressions."""
+
+    path: str
+    owner: Any
+    """The model that it is a field of; the step itself for an action that is no model."""
+    field: str
+    """The field's name in Python."""
+    value: Any
+
+
+# ------------------------------------------------------------------------------------------------------------------- lists of steps
 
 
 def body_of(spec: WorkflowSpec) -> Listing:
     """Return the outermost list of steps."""
+    home = Home(spec.parameters)
     if spec.dag is not None:
-        return Listing("dag.steps", spec.dag.steps, is_dag=True)
-    return Listing("steps", spec.steps or ())
+        return Listing("dag.steps", spec.dag.steps, is_dag=True, home=home)
+    return Listing("steps", spec.steps or (), home=home)
+
+
+def bodies_of(spec: WorkflowSpec) -> Iterator[tuple[Listing, str, Any]]:
+    """Yield the outermost list of the workflow and of each of its templates, with the path and the model that they belong to."""
+    yield body_of(spec), "", spec
+    for index, template in enumerate(getattr(spec, "templates", None) or ()):
+        path = f"templates[{index}]"
+        home = Home(template.parameters, path)
+        for inner in _lists(template, path):
+            yield Listing(inner.path, inner.steps, is_dag=inner.is_dag, home=home), path, template
+            break
 
 
 def listings(spec: WorkflowSpec) -> Iterator[Listing]:
     """Yield every list of steps, from the outside in, in the order of the manifest."""
-    body = body_of(spec)
-    yield from _with_inner(body)
-    yield from _handlers(spec.catch, "catch", body.everything(), (), 1)
+    for body, path, owner in bodies_of(spec):
+        yield from _with_inner(body)
+        if catches := getattr(owner, "catch", ()):
+            yield from _handlers(catches, f"{path}.catch" if path else "catch", body, body.everything(), 1)
 
 
-def structures(step: Step, path: str) -> Iterator[tuple[str, tuple[Step, ...], bool]]:
-    """Yield the lists of steps that a step's action holds: path, steps, whether it is a dag."""
-    action = getattr(step, step.kind)
-    match action:
-        case tuple():
-            yield f"{path}.steps", action, False
-        case Dag():
-            yield f"{path}.dag.steps", action.steps, True
-        case Parallel():
-            for index, branch in enumerate(action.branches):
-                yield f"{path}.parallel.branches[{index}].steps", branch.steps, False
-        case Switch():
-            for index, case in enumerate(action.cases):
-                yield f"{path}.switch.cases[{index}].steps", case.steps, False
-            if action.default is not None:
-                yield f"{path}.switch.default", action.default, False
+def structures(step: Step, path: str) -> Iterator[Inner]:
+    """Yield the lists of steps that a step's action holds."""
+    for part in parts_of(step, path):
+        if isinstance(part, Inner):
+            yield part
+
+
+def parts_of(step: Step, path: str) -> Iterator[Inner | Leaf]:
+    """Yield what a step's action is made of, in the order of its fields: lists of steps, and values."""
+    yield from _parts(step, step.kind, step.action, f"{path}.{step.kind}")
+
+
+def model_parts(model: Model, path: str, without: tuple[str, ...] = ()) -> Iterator[Inner | Leaf]:
+    """Yield what a model is made of; fields that are left out go by their names in Python."""
+    for name, field in type(model).model_fields.items():
+        if name not in without:
+            place = f"{path}.{field.alias or name}" if path else field.alias or name
+            yield from _parts(model, name, getattr(model, name), place)
+
+
+def _parts(owner: Any, field: str, value: Any, path: str) -> Iterator[Inner | Leaf]:
+    if isinstance(value, Model):
+        yield from model_parts(value, path)
+    elif isinstance(value, tuple) and value and isinstance(value[0], Step):
+        yield Inner(path, value, owner)
+    elif isinstance(value, tuple) and value and isinstance(value[0], Model):
+        for index, item in enumerate(value):
+            yield from model_parts(item, f"{path}[{index}]")
+    elif field not in _IN_WORDS and not isinstance(value, Enum) and isinstance(value, (str, int, tuple, list, dict)):
+        yield Leaf(path, owner, field, value)
+
+
+def _lists(model: Model, path: str) -> Iterator[Inner]:
+    yield from (part for part in model_parts(model, path, ("catch",)) if isinstance(part, Inner))
 
 
 def _with_inner(listing: Listing) -> Iterator[Listing]:
     yield listing
     for index, step in enumerate(listing.steps):
         path, depth = listing.place(index), listing.depth + 1
-        for inner, steps, is_dag in structures(step, path):
-            yield from _with_inner(Listing(inner, steps, listing.levels(index), listing.extra, is_dag, depth))
-        yield from _handlers(step.catch, f"{path}.catch", listing.levels(index, with_itself=True), listing.extra, depth)
-        if step.compensate is not None and step.compensate.steps is not None:
-            extra = (*listing.extra, "self", "error")
-            yield from _with_inner(Listing(f"{path}.compensate.steps", step.compensate.steps, listing.everything(), extra, depth=depth))
+        for inner in structures(step, path):
+            yield from _with_inner(inside_of(listing, index, inner))
+        yield from _handlers(step.catch, f"{path}.catch", listing, listing.levels(index, with_itself=True), depth)
+        if step.compensate is not None:
+            extra = (*listing.extra, *undoing(step, listing, index))
+            for part in model_parts(step.compensate, f"{path}.compensate"):
+                if isinstance(part, Inner):
+                    yield from _with_inner(Listing(part.path, part.steps, listing.everything(), extra, part.is_dag, depth, listing.home))
 
 
-def _handlers(catches: tuple[Catch, ...], path: str, outer: tuple[Level, ...], extra: tuple[str, ...], depth: int) -> Iterator[Listing]:
+def inside_of(listing: Listing, index: int, inner: Inner) -> Listing:
+    """Return a list inside the step `index` of a list, as its expressions see it."""
+    extra = (*listing.extra, *names_inside(inner.owner, listing, index))
+    return Listing(inner.path, inner.steps, listing.levels(index), extra, inner.is_dag, listing.depth + 1, listing.home)
+
+
+def undoing(step: Step, listing: Listing, index: int) -> tuple[Extra, ...]:
+    """Return what a compensation sees besides what its step sees."""
+    return (Extra("self", "self", step, listing, index), Extra("error", "error"))
+
+
+def _handlers(catches: tuple[Catch, ...], path: str, listing: Listing, outer: tuple[Level, ...], depth: int) -> Iterator[Listing]:
     for index, catch in enumerate(catches):
-        yield from _with_inner(Listing(f"{path}[{index}].steps", catch.steps, outer, (*extra, catch.as_), depth=depth))
+        extra = (*listing.extra, Extra(catch.as_, "error"))
+        yield from _with_inner(Listing(f"{path}[{index}].steps", catch.steps, outer, extra, depth=depth, home=listing.home))
+
+
+def jumps_of(step: Step) -> Iterator[str]:
+    """Yield the names of the steps that a goto in a step, however deep, may go to."""
+    waiting = [step]
+    while waiting:
+        found = waiting.pop()
+        if found.goto is not None:
+            yield found.goto.step
+        waiting.extend(inner for part in structures(found, "") for inner in part.steps)
+        waiting.extend(inner for catch in found.catch for inner in catch.steps)

@@ -8,17 +8,17 @@ from typing import Final
 from backstay.api.base import IDENTIFIER_PATTERN, format_duration
 from backstay.api.faults import ANY, BUILT_IN, PERMANENT, TRANSIENT, class_of, matches
 from backstay.api.policies import Catch, Retry
-from backstay.api.steps import Compensate, Step
+from backstay.api.steps import Compensate, Step, actions
 from backstay.api.validate.places import ALWAYS, listings
 from backstay.api.workflow import Defaults, WorkflowSpec
 from backstay.errors import Problem
 from backstay.expressions.cel import NOT_AFTER_A_DOT, RESERVED
 from backstay.expressions.words import closest, quoted
 
-WORKING: Final = ("job",)
+WORKING: Final = actions(Step, "work")
 """Kinds of steps that do work which can be tried again."""
-STRUCTURES: Final = ("steps", "dag", "parallel", "switch")
-INSTANT: Final = ("set", "fail", "end")
+STRUCTURES: Final = actions(Step, "structure")
+INSTANT: Final = actions(Step, "instant")
 """Kinds of steps that are over as soon as they begin."""
 
 

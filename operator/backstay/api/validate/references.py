@@ -1,21 +1,27 @@
 """Whether what an expression refers to can be there: parameters, variables, the run, and steps that come before."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from backstay.api.steps import Step
+from backstay.api.steps import Step, SwitchMode, actions
 from backstay.api.validate.places import Level, Listing, listings, structures
+from backstay.api.validate.sites import Site
 from backstay.api.workflow import WorkflowSpec
 from backstay.expressions.words import path_of, quoted, suggestion, there_are
 
 RUN_FIELDS: Final = ("name", "namespace", "uid", "startedAt")
 STEP_FIELDS: Final = ("outputs", "phase", "attempt", "error")
 ERROR_FIELDS: Final = ("type", "title", "detail", "step", "attempt")
+RESPONSE_FIELDS: Final = ("status", "headers", "body")
 
+_ANY_TIME: Final = [["phase"], ["attempt"], ["error"]]
+"""Fields of a step that say how it stands now: in a dag, those of any step may be asked for."""
+_FIELDS: Final = {"self": STEP_FIELDS, "error": ERROR_FIELDS, "response": RESPONSE_FIELDS}
+"""The fields of names that are there in some places only, by what kind of name it is."""
 _WITHOUT_OUTPUTS: Final = {
+    **{kind: f"{kind} has no outputs" for kind in (*actions(Step, "instant"), "wait")},
     "set": "set has no outputs; its variables are seen as vars.NAME",
-    "wait": "wait has no outputs",
     "fail": "fail has no outputs; a catch sees its error",
     "end": "end has no outputs; it ends the run",
 }
@@ -25,7 +31,6 @@ _WITHOUT_OUTPUTS: Final = {
 class World:
     """What there is in a workflow to refer to."""
 
-    parameters: frozenset[str]
     variables: frozenset[str]
     homes: dict[str, list[Listing]]
     """The lists of steps that have a step of a name."""
@@ -39,28 +44,30 @@ class World:
             for step in listing.steps:
                 variables.update(step.set or ())
                 homes.setdefault(step.name, []).append(listing)
-        return cls(frozenset(parameter.name for parameter in spec.parameters), frozenset(variables), homes)
+        return cls(frozenset(variables), homes)
 
-    def mistake(self, chain: tuple[str, ...], levels: tuple[Level, ...], extra: Collection[str]) -> str:
+    def mistake(self, chain: tuple[str, ...], site: Site) -> str:
         """Return what is wrong with a reference, and its mend; nothing where it can be there."""
+        extra = next((extra for extra in site.extra if extra.name == chain[0]), None)
+        if extra is not None:
+            fields = _FIELDS.get(extra.kind)
+            return _named(list(chain[1:]), fields, chain[0], "field") if fields else ""
         match chain:
-            case (name, *rest) if name in extra:
-                return _named(rest, STEP_FIELDS if name == "self" else ERROR_FIELDS, name, "field")
             case ("params", *rest):
-                return _named(rest, self.parameters, "params", "parameter")
+                return _named(rest, [parameter.name for parameter in site.home.parameters], "params", "parameter")
             case ("run", *rest):
                 return _named(rest, RUN_FIELDS, "run", "field")
             case ("vars", *rest):
                 mistake = _named(rest, self.variables, "vars", "variable")
                 return mistake if not mistake or mistake.endswith("?") else f"{mistake}; give it a value in a set step"
             case ("steps", name, *rest):
-                return self._step_mistake(name, rest, levels)
+                return self._step_mistake(name, rest, site.levels)
         return ""
 
     def _step_mistake(self, name: str, rest: list[str], levels: tuple[Level, ...]) -> str:
         for level in levels:
             if name in level.listing.index_of:
-                if not level.sees(name):
+                if not level.sees(name) and not (level.listing.is_dag and rest[:1] in _ANY_TIME):
                     return f"{path_of(('steps', name))}: {_unseen(name, level)}"
                 return _deeper(level.listing.steps[level.listing.index_of[name]], rest)
         return f"{path_of(('steps', name))}: {self._elsewhere(name, levels)}"
@@ -90,8 +97,8 @@ def _named(rest: list[str], known: Collection[str], owner: str, kind: str) -> st
 
 def _unseen(name: str, level: Level) -> str:
     listing, index = level.listing, level.index
-    if index == listing.index_of[name]:
-        if getattr(listing.steps[index], "kind", "") in ("steps", "dag", "parallel", "switch"):
+    if index is not None and index == listing.index_of[name]:
+        if listing.steps[index].kind in actions(Step, "structure"):
             return f"{quoted(name)} is not done while the steps inside it run; refer to those steps by their own names"
         return "a step cannot see itself; its outputs are there when it is done"
     if listing.is_dag:
@@ -115,15 +122,53 @@ def _deeper(step: Step, rest: list[str]) -> str:
 
 
 def _inside(step: Step, rest: list[str], path: str) -> str:
-    """Follow outputs into a structure: those of a parallel by branch and step, those of the others by step."""
-    if step.kind == "job" or not rest:
-        return ""
-    if step.parallel is None:
-        return _inside_list(_parts(step), rest, path)
+    """Follow outputs into a structure, as far as its kind makes them of those of the steps inside."""
+    follow = _FOLLOWED.get(step.kind)
+    return follow(step, rest, path) if follow and rest else ""
+
+
+def _inside_one_list(step: Step, rest: list[str], path: str) -> str:
+    return _inside_list([inner for part in structures(step, "") for inner in part.steps], rest, path)
+
+
+def _inside_switch(step: Step, rest: list[str], path: str) -> str:
+    assert step.switch is not None
+    return _inside_one_list(step, rest, path) if step.switch.mode is SwitchMode.FIRST else ""
+
+
+def _inside_parallel(step: Step, rest: list[str], path: str) -> str:
+    assert step.parallel is not None
     branches = {branch.name: branch.steps for branch in step.parallel.branches}
     if mistake := _absent(rest[0], branches, path, "branch"):
         return mistake
     return _inside_list(branches[rest[0]], rest[1:], _below(path, rest[0])) if rest[1:] else ""
+
+
+def _inside_for_each(step: Step, rest: list[str], path: str) -> str:
+    assert step.for_each is not None
+    known = ("total", "succeeded", "failed", *(["items"] if step.for_each.collect is not None else []))
+    mistake = _absent(rest[0], known, path, "output")
+    if mistake and step.for_each.collect is None and (rest[0] == "items" or rest[0] in {inner.name for inner in step.for_each.steps}):
+        return f"{mistake}; say in collect what each iteration leaves behind, and write items"
+    return mistake
+
+
+def _inside_while(step: Step, rest: list[str], path: str) -> str:
+    if mistake := _absent(rest[0], ("iterations", "last"), path, "output"):
+        inner = {name.name for part in structures(step, "") for name in part.steps}
+        return f"{mistake}; write {_below(path, 'last')}.{rest[0]}" if rest[0] in inner else mistake
+    return _inside_one_list(step, rest[1:], _below(path, "last")) if rest[0] == "last" and rest[1:] else ""
+
+
+_FOLLOWED: Final[dict[str, Callable[[Step, list[str], str], str]]] = {
+    "steps": _inside_one_list,
+    "dag": _inside_one_list,
+    "switch": _inside_switch,
+    "parallel": _inside_parallel,
+    "forEach": _inside_for_each,
+    "while": _inside_while,
+}
+"""By kind: how to follow outputs further in. Those of the other kinds are what they say at run time."""
 
 
 def _inside_list(steps: Sequence[Step], rest: list[str], path: str) -> str:
@@ -148,19 +193,16 @@ def _absent(name: str, known: Collection[str], path: str, kind: str) -> str:
     return f"{_below(path, name)}: there is no {kind} {quoted(name)}; {there_are(known)}{suggestion(name, known)}"
 
 
-def _parts(step: Step) -> list[Step]:
-    """Return the steps inside a structure without branches."""
-    return [inner for _, steps, _ in structures(step, "") for inner in steps]
-
-
 def _way_to(step: Step, home: Listing, name: str) -> tuple[str, ...]:
     """Return the names from a structure's outputs down to a step in the list `home`, () where it is not in there."""
+    if step.kind not in _FOLLOWED or step.for_each is not None:
+        return ()
     branches = step.parallel.branches if step.parallel else ()
-    for index, (_, steps, _) in enumerate(structures(step, "")):
-        front = (branches[index].name,) if branches else ()
-        if steps is home.steps:
+    for index, part in enumerate(structures(step, "")):
+        front = (branches[index].name,) if branches else ("last",) if step.while_ else ()
+        if part.steps is home.steps:
             return (*front, name)
-        for inner in steps:
+        for inner in part.steps:
             if way := _way_to(inner, home, name):
                 return (*front, inner.name, *way)
     return ()

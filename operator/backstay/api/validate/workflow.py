@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Final
 
+from backstay.api.validate.control import check_control
 from backstay.api.validate.expressions import check_expressions
 from backstay.api.validate.graph import check_graph
 from backstay.api.validate.limits import MAX_NESTING, MAX_STEPS
 from backstay.api.validate.parameters import check_declarations
 from backstay.api.validate.places import listings
 from backstay.api.validate.policies import check_policies
+from backstay.api.validate.resources import check_resources
 from backstay.api.workflow import WorkflowSpec
 from backstay.errors import Problem
 
@@ -24,7 +26,7 @@ def check_workflow(spec: WorkflowSpec, prefix: str = "") -> list[Problem]:
     """
     found = list(_check_size(spec))
     if not found:
-        checks = chain(check_declarations(spec), check_graph(spec), check_policies(spec), check_expressions(spec))
+        checks = chain(check_declarations(spec), check_graph(spec), check_control(spec), check_policies(spec), check_resources(spec), check_expressions(spec))
         found = list(islice(checks, MAX_PROBLEMS))
     ordered = sorted(found, key=lambda problem: problem.severity != "error")
     return [Problem(".".join(filter(None, (prefix, problem.path))), problem.message, problem.severity) for problem in ordered]

@@ -10,6 +10,9 @@ from backstay.engine.compensation import to_undo
 from backstay.engine.conditions import going_on
 from backstay.engine.model import Phase
 
+MOST_REQUESTS = 100
+"""How many requests a run's spec can hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -61,6 +64,18 @@ def cancel(run: Run, reason: str, *, compensate: bool) -> Step:
         return Step(refusal=f"{run.name} is ending by itself already ({ending})", mend=f"watch it with `backstay tree {run.name} -w`")
     patch = {"cancel": {"compensate": compensate, **({"reason": reason} if reason else {})}}
     return Step(f"{run.name} is cancelled: {_what_follows(run, compensate=compensate)}", patch)
+
+
+def refusal_of_request(run: Run, path: str) -> tuple[str, str] | None:
+    """Return why nothing can be asked of a step, and the mend; None where it can."""
+    if refused := _refused(run, "asked for anything"):
+        return refused.refusal, refused.mend
+    if len(run.spec.get("requests") or ()) >= MOST_REQUESTS:
+        return f"{run.name} was asked {MOST_REQUESTS} times, and more is not possible", "cancel the run, or let it end"
+    if path.partition("[")[0] not in run.state.steps and path not in run.state.steps:
+        begun = listed(clean(record.path) for record in going_on(run.state))
+        return f'no step "{clean(path)}" of {run.name} has begun', f"what goes on is {begun or 'nothing'}; see `backstay tree {run.name}`"
+    return None
 
 
 def _refused(run: Run, what: str) -> Step | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from backstay.api.actions.iteration import ForEach, While
 from backstay.api.policies import Catch
 from backstay.api.steps import Compensate, Dag, EndAction, FailAction, JobAction, Parallel, Step, Switch, WaitAction, action_of
 from backstay.api.workflow import WorkflowSpec
@@ -137,9 +138,9 @@ class _Builder:
 
     def _action(self, step: Step, path: str, cluster: Cluster) -> tuple[str, Part]:
         """Draw what a step does. Returns what its other edges begin at, and the part."""
-        action = getattr(step, step.kind)
+        action = step.action
         match action:
-            case Dag() | Parallel() | Switch() | tuple():
+            case Dag() | Parallel() | Switch() | ForEach() | While() | tuple():
                 inner = self._inner(step, path, cluster)
                 return inner.id, self._structure(action, path, inner)
             case EndAction() | FailAction():
@@ -160,7 +161,7 @@ class _Builder:
 
     # ----------------------------------------------------------------------------------------------------- structures
 
-    def _structure(self, action: "Dag | Parallel | Switch | tuple[Step, ...]", path: str, cluster: Cluster) -> Part:
+    def _structure(self, action: "Dag | Parallel | Switch | ForEach | While | tuple[Step, ...]", path: str, cluster: Cluster) -> Part:
         match action:
             case Dag():
                 return self._dag(action, path, cluster)
@@ -168,16 +169,19 @@ class _Builder:
                 return self._parallel(action, path, cluster)
             case Switch():
                 return self._switch(action, path, cluster)
+            case ForEach() | While():
+                return self._again(action, path, cluster)
             case _:
                 return self.list(action, path, cluster)
 
     def _dag(self, dag: Dag, path: str, cluster: Cluster) -> Part:
         parts = {step.name: self.step(step, path, cluster) for step in dag.steps}
-        awaited = {name for step in dag.steps for name in step.depends_on}
+        awaited = {item.step for step in dag.steps for item in step.depends_on}
         for step in dag.steps:
-            for name in step.depends_on:
-                if name in parts:
-                    self._connect(parts[name].exits, parts[step.name].entries, cluster)
+            for item in step.depends_on:
+                if item.step in parts:
+                    exits = self._ended(parts[item.step], item)
+                    self._connect(exits, parts[step.name].entries, cluster)
         entries = tuple(entry for step in dag.steps if not step.depends_on for entry in parts[step.name].entries)
         exits = tuple(found for step in dag.steps if step.name not in awaited for found in parts[step.name].exits)
         return Part(entries or next(iter(parts.values())).entries, exits)
@@ -203,6 +207,13 @@ class _Builder:
             exits.append((decision, "otherwise"))
         return Part((decision,), tuple(exits))
 
+    def _again(self, action: ForEach | While, path: str, cluster: Cluster) -> Part:
+        """Steps that are run again and again: an edge leads back from their end to their beginning."""
+        part = self.list(action.steps, path, cluster)
+        words = _short(_inside(action.condition or action.until or "")) if isinstance(action, While) else "next"
+        self.edges += [Edge(source, entry, words) for source, _ in part.exits for entry in part.entries]
+        return part
+
     def _case(self, steps: Sequence[Step], path: str, decision: str, words: str, cluster: Cluster) -> tuple[tuple[str, str], ...]:
         part = self.list(steps, path, cluster)
         self.edges += [Edge(decision, entry, _short(words)) for entry in part.entries]
@@ -227,7 +238,7 @@ class _Builder:
             cluster.members.append(inner)
             entries = self.list(compensate.steps, place, inner).entries
         else:
-            words = _action_words(getattr(compensate, action_of(compensate)))
+            words = _action_words(action_of(compensate))
             entries = (self._vertex(cluster, (f"undo {path.rpartition('/')[2]}", words), place, Shape.UNDO),)
         self.edges += [Edge(anchor, entry, "undo", Flow.UNDO) for entry in entries]
 
@@ -262,7 +273,7 @@ class _Builder:
 
 
 def _summary(step: Step) -> str:
-    action = getattr(step, step.kind)
+    action = step.action
     if isinstance(action, Parallel):
         return "parallel" if action.join == "All" else f"parallel, join {action.join}"
     if isinstance(action, dict):
@@ -284,6 +295,11 @@ def _action_words(action: object) -> str:
             return "switch"
         case Dag():
             return "dag"
+        case ForEach():
+            items = f"in {_inside(str(action.in_))}" if action.count is None else f"count {_inside(str(action.count))}"
+            return _short(f"for each {'' if action.as_ == 'item' else action.as_ + ' '}{items}")
+        case While():
+            return _short(f"while {_inside(action.condition)}" if action.condition is not None else f"until {_inside(action.until or '')}")
         case tuple():
             return "steps"
     return ""

@@ -12,6 +12,7 @@ from backstay.cli.views.seen import Run
 from backstay.cli.views.text import Line, Span, clean, length, line, one_line
 from backstay.engine import codec
 from backstay.engine.compensation import to_undo
+from backstay.engine.iterations import progress_of
 from backstay.engine.model import Fault, Phase, StepRecord
 from backstay.engine.paths import ROOT, undo_path, undone_by
 
@@ -121,6 +122,8 @@ def _message(record: StepRecord, now: datetime) -> str:
         return f"the attempt before: {_fault_words(record.error)}"
     if record.error is not None and record.phase not in (Phase.SUCCEEDED, Phase.COMPENSATED):
         return _fault_words(record.error)
+    if record.iterations:
+        return progress_of(record).words()
     return clean(one_line(record.message), WORDS_LIMIT) if record.message else ""
 
 

@@ -4,24 +4,40 @@ from typing import Final
 
 from backstay.engine.node import Kind
 from backstay.engine.steps.block import Block
+from backstay.engine.steps.cancel import Cancel
 from backstay.engine.steps.dag import DagStep
 from backstay.engine.steps.end import End
 from backstay.engine.steps.fail import Fail
+from backstay.engine.steps.for_each import ForEachStep
+from backstay.engine.steps.goto import Goto
+from backstay.engine.steps.http import Http
 from backstay.engine.steps.job import Job
+from backstay.engine.steps.loop import Loop
 from backstay.engine.steps.parallel import ParallelStep
+from backstay.engine.steps.race import Race
+from backstay.engine.steps.resource import ResourceStep
 from backstay.engine.steps.set import Set
 from backstay.engine.steps.switch import SwitchStep
 from backstay.engine.steps.wait import Wait
+from backstay.engine.steps.workflow import ChildRun
 
 KINDS: Final[dict[str, Kind]] = {
     "job": Job(),
+    "http": Http(),
+    "resource": ResourceStep(),
     "set": Set(),
     "wait": Wait(),
     "steps": Block(),
     "dag": DagStep(),
     "parallel": ParallelStep(),
     "switch": SwitchStep(),
+    "race": Race(),
+    "goto": Goto(),
+    "cancel": Cancel(),
+    "forEach": ForEachStep(),
+    "while": Loop(),
+    "workflow": ChildRun(),
     "fail": Fail(),
     "end": End(),
 }
-"""By the name of the action's field in `api.steps.Step`."""
+"""By the name of the action's field in `api.steps.Step`, as users write it."""

@@ -4,6 +4,8 @@
     (new)     start      Running    its first step begins
     Running   done       Succeeded  every step of it is done
     Running   failed     Failed     a step of it failed, and nobody caught it
+    Running   goto       Stopping   a goto in it leads to a step outside; what else runs of it is stopped
+    Stopping  ended      Cancelled  and the run goes on at that step
     Running   stop       Stopping   what runs of it is stopped
 
 Example:
@@ -21,7 +23,7 @@ from backstay.engine import lifecycle
 from backstay.engine.lifecycle import Outcome, advance_list, begun, stop_list, succeed
 from backstay.engine.model import Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
-from backstay.engine.paths import ROOT, join
+from backstay.engine.paths import ROOT
 from backstay.engine.scopes import Scope
 from backstay.engine.turn import Turn
 
@@ -62,14 +64,16 @@ class Block:
 
 def finish_list(turn: Turn, node: Node, record: StepRecord, nodes: tuple[Node, ...], prefix: str) -> None:
     """Bring the one list inside a structure as far as it goes; the structure ends as the list does."""
-    outcome, fault = advance_list(turn, nodes, prefix)
+    outcome, fault, target = advance_list(turn, nodes, prefix)
     if outcome is Outcome.DONE:
         succeed(turn, record.path)
     elif outcome is Outcome.FAILED and fault:
         lifecycle.fail(turn, node, record.path, fault)
+    elif outcome is Outcome.LEFT:
+        lifecycle.leave(turn, node, record, target)
 
 
 def outputs_of(turn: Turn, nodes: tuple[Node, ...], prefix: str) -> dict[str, Json]:
     """Return the outputs of a list of steps by name; a structure's outputs are derived, never stored."""
-    found = {node.name: turn.outputs(node, join(prefix, node.name)) for node in nodes}
+    found = {node.name: turn.outputs(node, turn.newest(prefix, node.name)) for node in nodes}
     return {name: value for name, value in found.items() if value}

@@ -30,6 +30,7 @@ from backstay.api.base import format_duration
 from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed
 from backstay.engine.model import CallFact, CallState, Fault, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
+from backstay.engine.outputs import accepted
 from backstay.engine.scopes import Scope
 from backstay.engine.turn import Turn
 from backstay.names import job_name
@@ -50,9 +51,9 @@ class Call(ABC):
     def inputs(self, turn: Turn, node: Node, path: str) -> Mapping[str, Json]:
         """Resolve the action: all that the executor needs, as JSON, and nothing that is secret. Raises EvaluationError."""
 
-    def judge(self, turn: Turn, node: Node, record: StepRecord, outputs: Json) -> Fault | None:
-        """Look at the outputs of a call that went well; a fault makes it fail."""
-        return None
+    def judge(self, turn: Turn, node: Node, record: StepRecord, outputs: Json) -> tuple[Json, Fault | None]:
+        """Look at what a call came to: what is kept of it as outputs, or a fault that makes the attempt fail. Must not raise."""
+        return outputs, None
 
     def begin(self, turn: Turn, node: Node, path: str) -> None:
         self._attempt(turn, node, path, 1, begun(turn, node))
@@ -94,9 +95,11 @@ class Call(ABC):
             self._wake_for_timeout(turn, node, record)
 
     def _answered(self, turn: Turn, node: Node, record: StepRecord, fact: CallFact) -> None:
-        fault = fact.fault if fact.state is CallState.FAILED else self.judge(turn, node, record, fact.outputs)
+        outputs, fault = (None, fact.fault) if fact.state is CallState.FAILED else self.judge(turn, node, record, fact.outputs)
         if fact.state is CallState.SUCCEEDED and fault is None:
-            succeed(turn, record.path, outputs=fact.outputs, error=None)
+            outputs, fault = accepted(node.declared, outputs)
+        if fact.state is CallState.SUCCEEDED and fault is None:
+            succeed(turn, record.path, outputs=outputs, error=None)
             return
         pause = None if fact.retry_after_seconds is None else timedelta(seconds=fact.retry_after_seconds)
         fail(turn, node, record.path, fault or Fault("CallFailed", "The call failed"), after=pause)
@@ -113,9 +116,10 @@ class Call(ABC):
         fact = turn.observations.calls.get(record.call or "")
         if fact is None:
             return True
-        if fact.state is CallState.SUCCEEDED and record.then is not Phase.FAILED:
-            succeed(turn, record.path, outputs=fact.outputs)
-        elif fact.state is CallState.SUCCEEDED:
+        outputs, fault = self.judge(turn, node, record, fact.outputs) if fact.state is CallState.SUCCEEDED else (None, fact.fault)
+        if fact.state is CallState.SUCCEEDED and fault is None and record.then is not Phase.FAILED:
+            succeed(turn, record.path, outputs=outputs)
+        elif fact.state is CallState.SUCCEEDED and fault is None:
             turn.change_step("LateResult", record.path, reason="it succeeded after it had timed out; that is not believed")
         return fact.state is not CallState.ACTIVE
 

@@ -33,9 +33,11 @@ from backstay.api.steps import JobAction
 from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed, waited
 from backstay.engine.model import Fault, Hold, JobFact, JobState, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
+from backstay.engine.outputs import accepted
 from backstay.engine.policies.disruption import MAX_DISRUPTIONS, delay_after, words_of
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.turn import Turn
+from backstay.engine.workspaces import Mounted, compile_mounts, resolve
 from backstay.names import OUTPUT_LIMIT_BYTES, job_name
 
 START_TIMEOUT: Final = timedelta(minutes=5)
@@ -53,6 +55,8 @@ class Body:
     texts: dict[str, Bound]
     lists: dict[str, tuple[Bound, ...]]
     env: tuple[tuple[str, Bound | None, Json], ...]
+    env_from: Bound | None
+    mounts: tuple[Mounted, ...]
     template: Bound | None
     plain: dict[str, Json]
     start_timeout: timedelta
@@ -78,7 +82,9 @@ class Job:
         plain = action.model_dump(
             mode="json", by_alias=True, exclude_unset=True, include={"resources", "image_pull_policy", "service_account_name"}
         )
-        return Body(texts, lists, env, template, plain, action.start_timeout or nesting.defaults.start_timeout or START_TIMEOUT)
+        env_from = bind([item.to_json() for item in action.env_from], scope) if action.env_from else None
+        mounts = compile_mounts(action.workspaces, nesting.workspaces, scope)
+        return Body(texts, lists, env, env_from, mounts, template, plain, action.start_timeout or nesting.defaults.start_timeout or START_TIMEOUT)
 
     # ------------------------------------------------------------------------------------------------------ beginning
 
@@ -117,6 +123,9 @@ class Job:
                 {"name": name, "value": turn.evaluate_text(bound, path)} if bound is not None else {"name": name, "valueFrom": source}
                 for name, bound, source in body.env
             ]
+        if body.env_from is not None:
+            inputs["envFrom"] = turn.evaluate(body.env_from, path)
+        inputs |= resolve(turn, body.mounts, path)
         if body.template is not None:
             inputs["template"] = turn.evaluate(body.template, path)
         return inputs
@@ -155,6 +164,8 @@ class Job:
 
     def _ended(self, turn: Turn, node: Node, record: StepRecord, fact: JobFact) -> None:
         output, error = read_output(fact)
+        if fact.state is JobState.SUCCEEDED and error is None:
+            output, error = accepted(node.declared, output)
         if fact.state is JobState.SUCCEEDED and error is None:
             succeed(turn, record.path, outputs=output, job_uid=fact.uid, error=None)
         elif error is None and fact.fault is not None and fact.fault.type in DISRUPTIONS:

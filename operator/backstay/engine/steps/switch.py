@@ -1,11 +1,17 @@
-"""switch: exactly one of several ways, the first case whose condition is true.
+"""switch: one of several ways, the first case whose condition is true; or, with mode Every, all whose condition is.
 
     state     on         becomes    then
-    (new)     start      Running    `choice` says which case was taken; its first step begins
+    (new)     start      Running    `choice` says which cases were taken; their first steps begin
     (new)     no case    Succeeded  no case is true, and there is no default
-    Running   done       Succeeded  every step of the case is done
-    Running   failed     Failed     a step of it failed, and nobody caught it
+    Running   done       Succeeded  every step of the cases that were taken is done (patterns 5 and 7: it is known what to wait for)
+    Running   failed     Failed     a step of the only case failed, and nobody caught it
+    Running   failed     Stopping   the same, and other cases go on: they are stopped first
+    Stopping  ended      Failed     with the error of that step
+    Running   goto       Stopping   a goto in a case leads to a step outside
+    Stopping  ended      Cancelled  and the run goes on at that step
     Running   stop       Stopping   what runs of it is stopped
+
+All conditions are looked at when it begins, before any step of a case.
 
 Example:
     - name: route
@@ -17,17 +23,16 @@ Example:
 
 from dataclasses import dataclass
 
-from backstay.api.steps import Switch
-from backstay.engine.lifecycle import begun, stop_list, succeed
+from backstay.api.steps import DEFAULT_CASE, Switch, SwitchMode
+from backstay.engine import lifecycle
+from backstay.engine.lifecycle import Outcome, begun, succeed
 from backstay.engine.model import Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.paths import join
 from backstay.engine.scopes import Bound, Scope, bind
-from backstay.engine.steps.block import finish_list, outputs_of
+from backstay.engine.steps.block import outputs_of
+from backstay.engine.steps.parallel import advance_branches, branch_outputs, stop_branches
 from backstay.engine.turn import Turn
-from backstay.errors import EvaluationError
-
-DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Body:
 
     conditions: tuple[tuple[str, Bound], ...]
     cases: dict[str, tuple[Node, ...]]
+    mode: SwitchMode
 
 
 class SwitchStep:
@@ -50,36 +56,55 @@ class SwitchStep:
             conditions.append((name, bind(case.when, scope)))
             cases[name] = nesting.steps(case.steps, join(path, name), scope)
         if action.default is not None:
-            cases[DEFAULT] = nesting.steps(action.default, join(path, DEFAULT), scope)
-        return Body(tuple(conditions), cases)
+            cases[DEFAULT_CASE] = nesting.steps(action.default, join(path, DEFAULT_CASE), scope)
+        return Body(tuple(conditions), cases, action.mode)
 
     def begin(self, turn: Turn, node: Node, path: str) -> None:
-        choice = self._choose(turn, node, path)
+        chosen = self._choose(turn, node, path)
         first = begun(turn, node)
-        if choice is None:
-            succeed(turn, path, **first, choice=None)
+        if not chosen:
+            succeed(turn, path, **first | {"deadline_at": None}, choice=None)
             return
-        record = turn.change_step("StepStarted", path, phase=Phase.RUNNING, choice=choice, reason=f"case {choice}", **first)
+        words = f"case{'s' * (len(chosen) > 1)} {', '.join(chosen)}"
+        record = turn.change_step("StepStarted", path, phase=Phase.RUNNING, choice=",".join(chosen), reason=words, **first)
         self.proceed(turn, node, record)
 
-    def _choose(self, turn: Turn, node: Node, path: str) -> str | None:
-        for name, condition in node.body.conditions:
-            answer = turn.evaluate(condition, path)
-            if not isinstance(answer, bool):
-                raise EvaluationError(f"when of case {name}: {answer!r} is neither true nor false")
-            if answer:
-                return str(name)
-        return DEFAULT if DEFAULT in node.body.cases else None
+    def _choose(self, turn: Turn, node: Node, path: str) -> list[str]:
+        body: Body = node.body
+        chosen: list[str] = []
+        for name, condition in body.conditions:
+            if turn.holds(condition, path, f"when of case {name}"):
+                chosen.append(name)
+                if body.mode is SwitchMode.FIRST:
+                    break
+        return chosen or [DEFAULT_CASE] * (DEFAULT_CASE in body.cases)
 
     def proceed(self, turn: Turn, node: Node, record: StepRecord) -> None:
-        choice = record.choice or DEFAULT
-        finish_list(turn, node, record, node.body.cases[choice], join(record.path, choice))
+        found = advance_branches(turn, _taken(node, record), record.path)
+        if turn.is_ending:
+            return
+        going = any(standing.outcome is Outcome.GOING for standing in found.values())
+        fault = next((standing.fault for standing in found.values() if standing.fault), None)
+        target = next((standing.target for standing in found.values() if standing.target), "")
+        if fault and going:
+            lifecycle.begin_stopping(turn, node, record, Phase.FAILED, fault)
+        elif fault:
+            lifecycle.fail(turn, node, record.path, fault)
+        elif target:
+            lifecycle.leave(turn, node, record, target)
+        elif not going:
+            succeed(turn, record.path)
 
     def stop(self, turn: Turn, node: Node, record: StepRecord) -> bool:
-        choice = record.choice or DEFAULT
-        return stop_list(turn, node.body.cases[choice], join(record.path, choice))
+        return stop_branches(turn, _taken(node, record), record.path)
 
     def outputs(self, turn: Turn, node: Node, record: StepRecord) -> Json:
-        if record.choice is None:
-            return {}
-        return outputs_of(turn, node.body.cases[record.choice], join(record.path, record.choice))
+        taken = _taken(node, record)
+        if node.body.mode is SwitchMode.EVERY:
+            return branch_outputs(turn, taken, record.path)
+        return next((outputs_of(turn, nodes, join(record.path, name)) for name, nodes in taken.items()), {})
+
+
+def _taken(node: Node, record: StepRecord) -> dict[str, tuple[Node, ...]]:
+    """Return the steps of the cases that were taken, by case."""
+    return {name: node.body.cases[name] for name in (record.choice or "").split(",") if name}

@@ -1,0 +1,1 @@
+"""The actions of steps that have models of their own, one group a file."""

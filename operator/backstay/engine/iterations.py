@@ -1,0 +1,125 @@
+"""What structures that run their steps again and again share: how far they are, and which iterations are remembered.
+
+The record of such a structure holds totals and the iterations that go on. An iteration that has ended is forgotten after a while (a journal
+entry whose fold drops the records of its steps), so that the size of the state depends on what goes on and not on what has been; unless it
+holds something that may have to be undone.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+from backstay.engine.model import Fault, Json, StepRecord
+from backstay.engine.paths import iteration
+from backstay.engine.turn import Turn
+
+KEPT: Final = 10
+"""Ended iterations whose steps are still shown."""
+MORE_TO_STOP: Final = "IterationStopping"
+MOST_FAILURES: Final = 10
+"""Failed iterations that are named in the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a structure is. `active` are the iterations that go on, `stopping` those of them that are no longer wanted, `kept` those that have ended and are not forgotten, oldest first."""
+
+    total: int = 0
+    next: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    active: tuple[int, ...] = ()
+    stopping: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
+    failures: tuple[str, ...] = ()
+
+    @property
+    def ended(self) -> int:
+        """How many iterations have ended, in whatever way."""
+        return self.succeeded + self.failed + self.cancelled
+
+    def words(self) -> str:
+        """Return how far it is, for people: `12 of 40 done, 1 failed, 10 going on`."""
+        of = f" of {self.total:,}" if self.total else ""
+        rest = [
+            f"{count:,} {what}"
+            for count, what in ((self.failed, "failed"), (self.cancelled, "cancelled"), (len(self.active), "going on"))
+            if count
+        ]
+        return ", ".join([f"{self.succeeded:,}{of} done", *rest])
+
+    def started(self, count: int) -> "Progress":
+        """Return the progress after so many more iterations have begun."""
+        return replace(self, next=self.next + count, active=(*self.active, *range(self.next, self.next + count)))
+
+    def with_more(self, count: int) -> "Progress":
+        """Return the progress after so many items were added."""
+        return replace(self, total=self.total + count)
+
+    def to_stop(self, index: int) -> "Progress":
+        """Return the progress after an iteration is no longer wanted."""
+        return replace(self, stopping=(*self.stopping, index))
+
+    def settled(self, index: int, fault: Fault | None, *, cancelled: bool = False) -> "Progress":
+        """Return the progress after an iteration has ended: well, with a fault, or because it was cancelled."""
+        left = tuple(other for other in self.active if other != index)
+        stopping = tuple(other for other in self.stopping if other != index)
+        after = replace(self, active=left, stopping=stopping, kept=(*self.kept, index))
+        if cancelled:
+            return replace(after, cancelled=self.cancelled + 1)
+        if fault is None:
+            return replace(after, succeeded=self.succeeded + 1)
+        words = f"[{index}] {fault.type}: {fault.detail or fault.title}"[:200]
+        return replace(after, failed=self.failed + 1, failures=(*self.failures, words)[:MOST_FAILURES])
+
+    def to_json(self) -> dict[str, Json]:
+        """Return it as it stands in the status, without what is zero or empty."""
+        found: dict[str, Json] = {field.name: getattr(self, field.name) for field in fields(self)}
+        found |= {
+            "active": ranges(self.active),
+            "stopping": ranges(self.stopping),
+            "kept": ranges(self.kept),
+            "failures": list(self.failures),
+        }
+        return {name: value for name, value in found.items() if value}
+
+
+def progress_of(record: StepRecord) -> Progress:
+    """Read how far a structure is from its record."""
+    found: dict[str, Any] = dict(record.iterations or {})
+    lists = {name: numbers(found.get(name, "")) for name in ("active", "stopping", "kept")}
+    return Progress(**{**found, **lists, "failures": tuple(found.get("failures", ()))})
+
+
+def ranges(indexes: Iterable[int]) -> str:
+    """Write indexes, in their order, as people do: `0-9,12`. A thousand that go on take a few bytes."""
+    found: list[list[int]] = []
+    for index in indexes:
+        if found and index == found[-1][1] + 1:
+            found[-1][1] = index
+        else:
+            found.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read what `ranges` has written."""
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found.extend(range(int(first), int(last or first) + 1))
+    return tuple(found)
+
+
+def forget_oldest(turn: Turn, path: str, progress: Progress) -> Progress:
+    """Forget the oldest ended iterations beyond those that are kept. Returns the progress without them; the caller writes it."""
+    surplus = progress.kept[: max(0, len(progress.kept) - KEPT)]
+    for index in surplus:
+        turn.forget(iteration(path, index))
+    return replace(progress, kept=progress.kept[len(surplus) :])
+
+
+def too_many(what: str, found: int, most: int, mend: str) -> Fault:
+    """Return the fault of a structure that would run too often."""
+    return Fault("LimitExceeded", f"Too many {what}", f"{found:,} {what} of at most {most:,}; {mend}")
