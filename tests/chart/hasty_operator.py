@@ -9,10 +9,11 @@ from functools import partial
 from backstay.cli.main import main
 from backstay.executors import job
 from backstay.observe import events
-from backstay.runtime import revisions
+from backstay.runtime import revisions, semaphores
 
 if __name__ == "__main__":
     revisions.YOUNGEST = timedelta(0)  # type: ignore[misc]
     events.Limits = partial(events.Limits, pause_seconds=0.5)  # type: ignore[misc, assignment]
     job.NO_POD_AFTER = timedelta(seconds=1)  # type: ignore[misc]
+    semaphores.IDLE_SECONDS = 1.0  # type: ignore[misc]
     main()

@@ -47,6 +47,10 @@ Right = tuple[str, str, str]
 """Group, resource with its subresource, verb: `("batch", "jobs", "create")`."""
 
 
+IMPERSONATE: Right = ("", "serviceaccounts", "impersonate")
+"""What every request takes that is made as somebody else, who needs the right to the rest."""
+
+
 class HastyOperator(OperatorProcess):
     """The operator as a process, for which an hour is over at once (hasty_operator.py)."""
 
@@ -94,7 +98,7 @@ class Release:
 
     def wait_until_served(self) -> None:
         """Wait until a run can be made: an API server that enters who started it needs up to 5 s to learn of a new kind (503 until then)."""
-        kinds = ("crd/workflows.backstay.dev", "crd/workflowruns.backstay.dev")
+        kinds = ("crd/workflows.backstay.dev", "crd/workflowruns.backstay.dev", "crd/workflowjournals.backstay.dev", "crd/semaphores.backstay.dev")
         self.cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *kinds)
         wait_for(self._takes_runs, what="no run can be made")
 
@@ -198,6 +202,8 @@ def operator_rules(values: Manifest | None = None) -> list[Manifest]:
 
 
 def _asked(event: Object) -> Asked:
+    if "impersonatedUser" in event:
+        return Asked(IMPERSONATE, event["requestURI"], is_forbidden=False)
     about = event.get("objectRef") or {}
     resource = "/".join(filter(None, (about.get("resource", ""), about.get("subresource"))))
     right = (about.get("apiGroup", ""), resource, event["verb"])

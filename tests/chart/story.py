@@ -1,6 +1,7 @@
 """All that the operator does for its users, told once: every right that it has is used, so that none is given for nothing."""
 
 from tests.scenarios.manifests import ONE, run_by_name, run_of, shell, step, workflow_of
+from tests.scenarios.resource import allow, as_manager, manifest
 from tests.support.api import Object
 from tests.support.cluster import EXAMPLES, Place, condition
 from tests.support.waiting import wait_for
@@ -11,15 +12,20 @@ HOLD = step("hold", wait={"duration": "1h"})
 
 def live_through_everything(place: Place) -> None:
     """A success, timeouts, failures that are undone, an end by hand, a deletion that is undone, a pause, a quota, revisions, time to live."""
-    for example in ("hello.yaml", "steps/compensate.yaml", "steps/timeout.yaml"):
+    for example in ("hello.yaml", "steps/compensate.yaml", "steps/timeout.yaml", "steps/recursion.yaml"):
         place.apply(EXAMPLES / example)
     place.apply(run_of("deleted", UNDONE, HOLD), run_of("cancelled", UNDONE, HOLD), run_of("held", HOLD), _in_the_way(place))
     _undo(place)
     _pause_twice(place)
     _stand_in_the_way(place)
+    _take_a_claim(place)
+    _make_and_mount(place)
+    _take_turns(place)
+    _grow_long(place)
     assert condition(place.ended("hello"), "Succeeded") == "True"
     assert condition(place.ended("timeout"), "Succeeded") == "True"
     assert condition(place.ended("compensate"), "Compensated") == "True"
+    assert condition(place.ended("factorial"), "Succeeded") == "True"
     _leave(place)
     _wait_for_quota(place)
     _forget_revisions(place)
@@ -63,6 +69,80 @@ def _stand_in_the_way(place: Place) -> None:
     foreign_job(place, "in-the-way")
     place.kubectl("patch", "wfrun", "in-the-way", "--type=merge", "-p", '{"spec": {"suspend": false}}')
     assert "has the name that this attempt needs" in place.ended("in-the-way")["status"]["error"]["detail"]
+
+
+def limited(limit: int) -> Object:
+    """A workflow of which so many runs may go on at the same time."""
+    return workflow_of({"steps": [HOLD], "concurrency": {"limit": limit}}, "limited")
+
+
+def _take_turns(place: Place) -> None:
+    """A limit is kept, raised, and its slots go when nobody needs them any more."""
+    place.apply(limited(1), run_by_name("turn-1", "limited"))
+    place.reached("turn-1", "hold", "Waiting")
+    place.apply(run_by_name("turn-2", "limited"))
+    place.until("turn-2", lambda run: run.get("status", {}).get("status") == "Queued")
+    place.apply(limited(2))
+    place.reached("turn-2", "hold", "Waiting")
+    for name in ("turn-1", "turn-2"):
+        place.kubectl("patch", "wfrun", name, "--type=merge", "-p", '{"spec": {"cancel": {"reason": "x"}}}')
+        place.ended(name)
+    wait_for(lambda: not place.cluster.api.list("semaphores", place.name), what="the slots of a workflow stay")
+
+
+WORKSPACE: Object = {"name": "data", "claim": {"name": "shared", "storage": "1Mi"}}
+
+
+def mounting() -> Object:
+    """A job that mounts the workspace."""
+    return shell(workspaces=[{"name": "data", "mountPath": "/data"}])
+
+
+def foreign_claim() -> Object:
+    """A claim of somebody else that has the name which the workspace needs."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "shared"}, "spec": spec}
+
+
+def _take_a_claim(place: Place) -> None:
+    place.create(foreign_claim())
+    place.apply(run_of("claimed", step(job=mounting()), workspaces=[WORKSPACE]))
+    assert "is there already, not made by a run" in place.ended("claimed")["status"]["error"]["detail"]
+
+
+def _make_and_mount(place: Place) -> None:
+    allow(place, "create")
+    place.apply(as_manager(run_of("maker", step(resource={"create": manifest()}))))
+    assert condition(place.ended("maker"), "Succeeded") == "True"
+
+
+def long_run(name: str = "long") -> Object:
+    """A run whose journal grows too long for its status; it begins suspended."""
+    return run_of(name, *({"name": f"s{number}", "set": {"x": number}} for number in range(300)), suspend=True)
+
+
+def foreign_journal(place: Place, run: str) -> Object:
+    """Make a WorkflowJournal of somebody else that has the name which the first of a run's needs."""
+    from backstay.names import journal_name
+
+    uid = place.run(run)["metadata"]["uid"]
+    entry = {"sequence": 1, "time": "2026-11-23T09:00:00Z", "kind": "RunStarted"}
+    spec = {"run": {"name": run, "uid": uid}, "first": 1, "last": 1, "count": 1, "head": "none", "entries": [entry]}
+    name = journal_name(run, uid, 1)
+    return place.create({"apiVersion": "backstay.dev/v1alpha1", "kind": "WorkflowJournal", "metadata": {"name": name}, "spec": spec})
+
+
+def _grow_long(place: Place) -> None:
+    place.apply(long_run())
+    place.until("long", lambda run: condition(run, "Suspended") == "True")
+    foreign = foreign_journal(place, "long")
+    place.kubectl("patch", "wfrun", "long", "--type=merge", "-p", '{"spec": {"suspend": false}}')
+    wait_for(
+        lambda: any(event["reason"] == "JournalIncomplete" for event in place.events("long")), what="nobody says that it is in the way"
+    )
+    place.cluster.api.delete("workflowjournals", place.name, foreign["metadata"]["name"])
+    place.kubectl("annotate", "wfrun", "long", "looked-at=yes")
+    assert place.ended("long")["status"]["journal"]["archived"] >= 200
 
 
 def _leave(place: Place) -> None:

@@ -26,7 +26,7 @@ GROUPS = {
     "deployments": "apps",
     "customresourcedefinitions": "apiextensions.k8s.io",
 }
-GROUPS |= dict.fromkeys(("workflows", "workflowruns"), "backstay.dev")
+GROUPS |= dict.fromkeys(("workflows", "workflowruns", "semaphores"), "backstay.dev")
 GROUPS |= dict.fromkeys(("roles", "rolebindings", "clusterroles", "clusterrolebindings"), "rbac.authorization.k8s.io")
 
 
@@ -84,6 +84,8 @@ NEEDED = (
     "get,list,watch,patch,delete workflowruns",
     "patch workflows/status workflowruns/status",
     "update workflowruns/finalizers",
+    "list,watch,create,patch,delete semaphores",
+    "patch semaphores/status",
     "get,list,watch,create,delete jobs",
     "list,watch pods",
     "get,list,create,delete controllerrevisions",
@@ -92,7 +94,8 @@ NEEDED = (
 FORBIDDEN = (
     "get,create,update,patch,delete,deletecollection workflows",
     "create,update,deletecollection workflowruns",
-    "update workflows/status workflowruns/status",
+    "update workflows/status workflowruns/status semaphores/status",
+    "get,update,deletecollection semaphores",
     "update,patch,deletecollection jobs jobs/status",
     "get,create,update,patch,delete pods pods/exec pods/attach pods/ephemeralcontainers",
     "get pods/log",
@@ -137,12 +140,12 @@ def test_kubectl_itself_says_what_the_operator_may_do(installed: Installed) -> N
 
 ROLES = {
     "view": (
-        ("get,list,watch workflows workflowruns",),
-        ("create,patch,delete workflows workflowruns", "patch,update workflowruns/status"),
+        ("get,list,watch workflows workflowruns semaphores",),
+        ("create,patch,delete workflows workflowruns semaphores", "patch,update workflowruns/status semaphores/status"),
     ),
     "edit": (
-        ("get,list,watch,create,update,patch,delete workflows workflowruns",),
-        ("deletecollection workflowruns", "patch workflowruns/status"),
+        ("get,list,watch,create,update,patch,delete workflows workflowruns semaphores",),
+        ("deletecollection workflowruns", "patch workflowruns/status semaphores/status"),
     ),
     "admin": (("get,create,patch,delete,deletecollection workflows workflowruns",), ("patch,update workflows/status workflowruns/status",)),
 }

@@ -9,9 +9,22 @@ from backstay.cli import preflight
 from backstay.cli.failures import CommandFailed
 from backstay.kube.client import Client
 from backstay.kube.login import find_login
-from tests.chart.operated import Release, Right, operator_rules, rights_of
-from tests.chart.story import HOLD, UNDONE, foreign_job, live_through_everything, obstruct
+from tests.chart.operated import IMPERSONATE, Release, Right, operator_rules, rights_of
+from tests.chart.story import (
+    HOLD,
+    UNDONE,
+    WORKSPACE,
+    foreign_claim,
+    foreign_job,
+    foreign_journal,
+    limited,
+    live_through_everything,
+    long_run,
+    mounting,
+    obstruct,
+)
 from tests.scenarios.manifests import ONE, run_by_name, run_of, shell, step, workflow_of
+from tests.scenarios.resource import allow, as_manager, manifest
 from tests.support.cluster import Place, condition
 from tests.support.waiting import wait_for
 
@@ -22,6 +35,12 @@ GROUP = "backstay.dev"
 NOT_REQUESTS: dict[Right, str] = {
     (GROUP, "workflowruns/finalizers", "update"): "an admission plugin asks whether the operator may; the operator never does it",
 }
+WARNED = {
+    (group, f"{resource}/{subresource}".rstrip("/"), verb)
+    for (group, resource, subresource, verbs), _ in preflight.WANTED
+    for verb in verbs
+}
+"""What the operator can begin without, because not every cluster and not every workflow needs it."""
 
 
 def spoken(right: Right) -> str:
@@ -66,6 +85,10 @@ def test_an_operator_of_one_namespace_is_refused_nothing_and_leaves_the_others_a
         narrow.helm("uninstall")
 
 
+def test_an_installation_can_do_without_acting_as_service_accounts() -> None:
+    assert set(RIGHTS) - rights_of(operator_rules({"impersonation": {"enabled": False}})) == {IMPERSONATE}
+
+
 # -------------------------------------------------------------------------------------------- each one is missed at start
 
 
@@ -82,7 +105,7 @@ async def test_an_operator_that_lacks_a_right_says_so_before_it_begins(
     _bind(release, user, rules)
     access = find_login(str(release.cluster.kubeconfig))()
     async with Client(replace(access, headers=(*access.headers, ("Impersonate-User", user)))) as client:
-        if right in NOT_REQUESTS:
+        if right in WARNED:
             await preflight.check(client, ())
             assert f"without the right to {spoken(right)} in all namespaces" in caplog.text
             return
@@ -152,6 +175,37 @@ def a_run_that_ends_late(outage: Outage, run: dict[str, object] | None = None, s
 def a_saga_that_ends_late(outage: Outage) -> None:
     a_run_that_ends_late(outage, run_of("late", UNDONE, step("no", fail={"error": "Enough"})), "False")
     assert condition(outage.place.run("late"), "Compensated") == "True"
+
+
+def a_workspace_that_is_made_late(outage: Outage) -> None:
+    a_run_that_ends_late(outage, run_of("late", step(job=mounting()), workspaces=[WORKSPACE]))
+
+
+def a_claim_of_somebody_else_that_cannot_be_looked_at(outage: Outage) -> None:
+    outage.place.create(foreign_claim())
+    with outage.release.without(outage.right):
+        outage.place.apply(run_of("late", step(job=mounting()), workspaces=[WORKSPACE]))
+        outage.is_told("late")
+        outage.place.cluster.api.delete("persistentvolumeclaims", outage.place.name, foreign_claim()["metadata"]["name"])
+    assert condition(outage.place.ended("late"), "Succeeded") == "True"
+
+
+def a_resource_step_that_fails_and_says_why(outage: Outage) -> None:
+    allow(outage.place, "create")
+    make = step(resource={"create": manifest()})
+    with outage.release.without(outage.right):
+        outage.place.apply(as_manager(run_of("early", make)))
+        error = outage.place.ended("early")["status"]["error"]
+        assert error["type"] == "Forbidden"
+        assert f"the operator may not act as service account {outage.place.name}/manager" in error["detail"]
+        assert "impersonation.enabled" in error["detail"]
+    outage.place.apply(as_manager(run_of("late", make)))
+    assert condition(outage.place.ended("late"), "Succeeded") == "True"
+
+
+def a_child_run_that_is_made_late(outage: Outage) -> None:
+    outage.place.apply(workflow_of({"steps": [ONE]}, "child"))
+    a_run_that_ends_late(outage, run_of("late", step("call", workflow={"name": "child"})))
 
 
 def a_job_that_is_not_stopped(outage: Outage) -> None:
@@ -236,13 +290,66 @@ def events_that_are_lost(outage: Outage) -> None:
         outage.is_logged()
 
 
+LOCKED = step(job=shell(), lock={"name": "printer"})
+
+
+def a_step_whose_lock_comes_late(outage: Outage) -> None:
+    a_run_that_ends_late(outage, run_of("late", LOCKED))
+
+
+def a_limit_that_is_raised_late(outage: Outage) -> None:
+    outage.place.apply(limited(1), run_by_name("first", "limited"))
+    outage.place.reached("first", "hold", "Waiting")
+    outage.place.apply(run_by_name("late", "limited"))
+    outage.place.until("late", lambda run: run.get("status", {}).get("status") == "Queued")
+    with outage.release.without(outage.right):
+        outage.place.apply(limited(2))
+        outage.is_told("late")
+        assert outage.place.run("late")["status"]["status"] == "Queued"
+    outage.place.reached("late", "hold", "Waiting")
+
+
+def a_semaphore_that_stays(outage: Outage) -> None:
+    with outage.release.without(outage.right):
+        outage.place.apply(run_of("late", LOCKED))
+        outage.place.ended("late")
+        outage.is_logged()
+        assert outage.place.cluster.api.list("semaphores", outage.place.name)
+    wait_for(lambda: not outage.place.cluster.api.list("semaphores", outage.place.name), what="the Semaphore stays")
+
+
+def a_journal_that_is_moved_late(outage: Outage) -> None:
+    a_run_that_ends_late(outage, long_run("late") | {"spec": {**long_run("late")["spec"], "suspend": False}})
+
+
+def a_journal_of_somebody_else_that_cannot_be_looked_at(outage: Outage) -> None:
+    outage.place.apply(long_run("late"))
+    outage.place.until("late", lambda run: condition(run, "Suspended") == "True")
+    foreign = foreign_journal(outage.place, "late")
+    with outage.release.without(outage.right):
+        outage.place.kubectl("patch", "wfrun", "late", "--type=merge", "-p", '{"spec": {"suspend": false}}')
+        outage.is_told("late")
+        outage.place.cluster.api.delete("workflowjournals", outage.place.name, foreign["metadata"]["name"])
+    assert condition(outage.place.ended("late"), "Succeeded") == "True"
+
+
 AT_WORK: dict[Right, Callable[[Outage], None]] = {
     ("batch", "jobs", "create"): a_run_that_ends_late,
+    ("", "persistentvolumeclaims", "create"): a_workspace_that_is_made_late,
+    ("", "persistentvolumeclaims", "get"): a_claim_of_somebody_else_that_cannot_be_looked_at,
+    IMPERSONATE: a_resource_step_that_fails_and_says_why,
     ("batch", "jobs", "delete"): a_job_that_is_not_stopped,
     ("batch", "jobs", "get"): a_job_of_somebody_else_that_cannot_be_looked_at,
     (GROUP, "workflowruns/finalizers", "update"): a_run_that_ends_late,
     (GROUP, "workflowruns/status", "patch"): a_run_that_ends_late,
     (GROUP, "workflowruns", "patch"): a_saga_that_ends_late,
+    (GROUP, "workflowruns", "create"): a_child_run_that_is_made_late,
+    (GROUP, "semaphores", "create"): a_step_whose_lock_comes_late,
+    (GROUP, "semaphores/status", "patch"): a_step_whose_lock_comes_late,
+    (GROUP, "semaphores", "patch"): a_limit_that_is_raised_late,
+    (GROUP, "semaphores", "delete"): a_semaphore_that_stays,
+    (GROUP, "workflowjournals", "create"): a_journal_that_is_moved_late,
+    (GROUP, "workflowjournals", "list"): a_journal_of_somebody_else_that_cannot_be_looked_at,
     (GROUP, "workflowruns", "get"): a_run_that_cannot_be_read_anew,
     (GROUP, "workflowruns", "delete"): a_finished_run_that_stays,
     (GROUP, "workflows/status", "patch"): a_workflow_that_is_not_looked_at,
@@ -256,7 +363,7 @@ AT_WORK: dict[Right, Callable[[Outage], None]] = {
 }
 AT_START = {
     (group, resource, verb)
-    for group, resource in ((GROUP, "workflows"), (GROUP, "workflowruns"), ("batch", "jobs"), ("", "pods"))
+    for group, resource in ((GROUP, "workflows"), (GROUP, "workflowruns"), (GROUP, "semaphores"), ("batch", "jobs"), ("", "pods"))
     for verb in ("list", "watch")
 }
 """What the operator asks for when it starts, and again when a watch ends."""

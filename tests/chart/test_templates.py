@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from backstay import names
 from backstay.cli import preflight
+from backstay.settings import Settings
 from tests.chart.helm import CHART, NAMESPACE, Manifest, of_kind, parsed, rendered, run_helm, the
 
 KEEP = "helm.sh/resource-policy"
@@ -129,6 +131,34 @@ def test_values_reach_the_pod() -> None:
     assert pod["containers"][0]["env"] == [{"name": "A", "value": "b"}]
 
 
+def test_the_operator_is_told_how_many_runs_may_go_on() -> None:
+    (container,) = _pod(rendered({"limits": {"maxActiveRuns": 100, "maxActiveRunsPerNamespace": 20}}))["containers"]
+    read = Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
+    assert (read.max_active_runs, read.max_active_runs_per_namespace) == (100, 20)
+    assert "env" not in _pod(rendered())["containers"][0]
+
+
+def test_the_operator_is_told_which_hosts_may_be_called_and_whom_to_trust_there() -> None:
+    http = {"allowedHosts": ["api.example.com", "*.example.com:8443"], "internalRanges": ["52.1.0.0/16"], "caConfigMap": "authorities"}
+    pod = _pod(rendered({"http": http, "extraEnv": [{"name": "A", "value": "b"}]}))
+    (container,) = pod["containers"]
+    assert {item["name"]: item["value"] for item in container["env"]} == {
+        "BACKSTAY_HTTP_ALLOWED_HOSTS": "api.example.com,*.example.com:8443",
+        "BACKSTAY_HTTP_INTERNAL_RANGES": "52.1.0.0/16",
+        "BACKSTAY_HTTP_CA_FILE": "/etc/backstay/ca/ca.crt",
+        "A": "b",
+    }
+    read = Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
+    assert read.http_allowed_hosts == ("api.example.com", "*.example.com:8443")
+    assert {"name": "ca", "mountPath": "/etc/backstay/ca", "readOnly": True} in container["volumeMounts"]
+    assert {"name": "ca", "configMap": {"name": "authorities"}} in pod["volumes"]
+
+
+def test_no_host_may_be_called_by_default() -> None:
+    assert "env" not in _pod(rendered({}))["containers"][0]
+    assert Settings.from_environment({}).http_allowed_hosts == ()
+
+
 def test_the_operator_is_told_its_namespaces_and_how_to_log() -> None:
     arguments = _pod(rendered({"watchNamespaces": ["shop", "store"], "log": {"format": "text", "level": "debug"}}))["containers"][0]["args"]
     assert arguments[0] == "operator"
@@ -234,7 +264,7 @@ def test_users_get_their_rights_through_the_roles_that_they_have() -> None:
         assert roles[f"backstay-{name}"]["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{name}"] == "true"
     assert {verb for _, _, verb in _rights(roles["backstay-view"])} == {"get", "list", "watch"}
     writable = {resource for _, resource, _ in _rights(roles["backstay-edit"]) | _rights(roles["backstay-admin"])}
-    assert writable == {"workflows", "workflowruns"}, "a status is written by the operator alone"
+    assert writable == {"workflows", "workflowruns", "semaphores"}, "a status is written by the operator alone"
 
 
 def test_policies_hold_for_everybody_but_the_operator_and_who_is_trusted() -> None:
@@ -288,6 +318,19 @@ def test_a_network_policy_lets_out_to_names_and_to_the_api_server_only() -> None
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert sorted({port["port"] for rule in policy["egress"] for port in rule["ports"]}) == [53, 443, 6443]
     assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == ["metrics"]
+
+
+def test_a_network_policy_lets_calls_out_to_public_addresses_where_hosts_may_be_called_and_to_what_is_named() -> None:
+    further = {"to": [{"podSelector": {"matchLabels": {"app": "payments"}}}], "ports": [{"port": 8080}]}
+    values = {"networkPolicy": {"enabled": True, "extraEgress": [further]}, "http": {"allowedHosts": ["api.example.com"]}}
+    *_, outside, last = the(rendered(values), "NetworkPolicy")["spec"]["egress"]
+    assert last == further
+    assert [port["port"] for port in outside["ports"]] == [80, 443]
+    four, six = (block["ipBlock"] for block in outside["to"])
+    for text in ("10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254", "127.0.0.1", "100.64.0.1", "168.63.129.16"):
+        assert any(ip_address(text) in ip_network(network) for network in four["except"]), text
+    assert not any(ip_address("93.184.216.34") in ip_network(network) for network in four["except"])
+    assert six == {"cidr": "2000::/3"}
 
 
 def test_a_name_stays_short_enough_for_what_is_made_from_it() -> None:

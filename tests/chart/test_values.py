@@ -42,6 +42,9 @@ WRONG: list[tuple[str, Manifest, str]] = [
         r"at '/networkPolicy/apiServerPorts/0': maximum: got 65,?536",
     ),
     ("no way to the API server", {"networkPolicy": {"apiServerPorts": []}}, r"at '/networkPolicy/apiServerPorts': minItems: got 0, want 1"),
+    ("a host with a path", {"http": {"allowedHosts": ["https://a.example/x"]}}, r"at '/http/allowedHosts/0': .* does not match pattern"),
+    ("two hosts in one", {"http": {"allowedHosts": ["a.example,b.example"]}}, r"at '/http/allowedHosts/0': .* does not match pattern"),
+    ("a range that is none", {"http": {"internalRanges": ["pods"]}}, r"at '/http/internalRanges/0': 'pods' does not match pattern"),
     ("a negative grace", {"terminationGracePeriodSeconds": -1}, r"at '/terminationGracePeriodSeconds': minimum: got -1, want 0"),
     ("nobody to be trusted", {"admissionPolicies": {"trusted": [""]}}, r"at '/admissionPolicies/trusted/0': minLength: got 0, want 1"),
     ("nobody's service account", {"serviceAccount": {"create": False}}, r"serviceAccount\.name must name an existing service account"),
@@ -83,5 +86,12 @@ def test_no_object_of_the_schema_accepts_unknown_names_unless_kubernetes_defines
             found += loose(schema["items"], f"{path}[]")
         return found
 
-    of_kubernetes = {"affinity", "tolerations[]", "extraEnv[].valueFrom", "resources.claims[]", "networkPolicy.metricsFrom[]"}
+    of_kubernetes = {
+        "affinity",
+        "tolerations[]",
+        "extraEnv[].valueFrom",
+        "resources.claims[]",
+        "networkPolicy.metricsFrom[]",
+        "networkPolicy.extraEgress[]",
+    }
     assert set(loose(SCHEMA, "")) == of_kubernetes | {"global"}

@@ -13,6 +13,7 @@ from tests.scenarios.order import *  # noqa: F403
 from tests.scenarios.people import *  # noqa: F403
 from tests.scenarios.resource import *  # noqa: F403
 from tests.scenarios.resource_rights import *  # noqa: F403
+from tests.scenarios.workspaces import *  # noqa: F403
 
 pytestmark = pytest.mark.containers
 

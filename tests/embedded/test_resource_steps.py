@@ -191,10 +191,14 @@ async def test_fields_that_somebody_else_looks_after_are_taken_over_by_force_onl
 async def test_an_object_is_patched_by_merge_and_by_operations(steps: Steps) -> None:
     await put(steps, data={"a": "1", "b": "2"})
     target = "apiVersion: v1, kind: ConfigMap, name: cart"
-    outputs = await steps.done(f'{{patch: {{{target}, merge: {{data: {{a: "${{ null }}", c: "3"}}}}}}, outputs: {{n: "${{ size(object.data) }}"}}}}')
+    outputs = await steps.done(
+        f'{{patch: {{{target}, merge: {{data: {{a: "${{ null }}", c: "3"}}}}}}, outputs: {{n: "${{ size(object.data) }}"}}}}'
+    )
     assert outputs == {"n": 2}
     assert (await cart(steps))["data"] == {"b": "2", "c": "3"}
-    await steps.done(f"{{patch: {{{target}, json: [{{op: test, path: /data/b, value: '2'}}, {{op: replace, path: /data/b, value: '9'}}]}}}}")
+    await steps.done(
+        f"{{patch: {{{target}, json: [{{op: test, path: /data/b, value: '2'}}, {{op: replace, path: /data/b, value: '9'}}]}}}}"
+    )
     assert (await cart(steps))["data"] == {"b": "9", "c": "3"}
     again = await steps.refused(f"{{patch: {{{target}, json: [{{op: test, path: /data/b, value: '2'}}]}}}}")
     assert again.type == "InvalidResource"
@@ -298,7 +302,7 @@ async def test_what_is_true_already_needs_no_watch_and_is_never_said(steps: Step
 
 async def test_a_failure_that_is_watched_for_ends_the_wait(steps: Steps) -> None:
     await put(steps, data={"state": "broken"})
-    action = OPEN.replace("}, outputs", ', failWhen: "${ object.data.state == \'broken\' }"}, outputs')
+    action = OPEN.replace("}, outputs", ", failWhen: \"${ object.data.state == 'broken' }\"}, outputs")
     fault = await steps.refused(action, {"wanted": "open"})
     assert (fault.type, "ConfigMap cart: ${ object.data.state == 'broken' } is true" in fault.detail) == ("ResourceFailed", True)
 

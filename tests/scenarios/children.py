@@ -95,7 +95,9 @@ def test_a_caller_that_is_deleted_in_whatever_way_undoes_its_children_first(trip
         places = ("hotel", "museum", "ship")
         assert own == [*(f"{way}-{place}" for place in places), *(f"no-{way}-{place}" for place in reversed(places))], way
     left = {run["metadata"]["annotations"]["backstay.dev/run-name"] for run in trip.place.cluster.api.list("workflowruns", trip.place.name)}
-    wait_for(lambda: left <= {"orphan"} or not trip.place.cluster.api.list("workflowruns", trip.place.name), what=f"there are children of {left}")
+    wait_for(
+        lambda: left <= {"orphan"} or not trip.place.cluster.api.list("workflowruns", trip.place.name), what=f"there are children of {left}"
+    )
 
 
 def test_a_child_that_is_deleted_by_hand_undoes_itself_and_its_caller_is_told(trip: Trip) -> None:
@@ -177,7 +179,11 @@ def test_a_run_that_has_succeeded_is_undone_with_its_child_on_request(trip: Trip
 
 
 def test_a_child_that_cannot_be_undone_stalls_its_caller_which_names_it(place: Place) -> None:
-    stubborn = {"name": "visa", "set": {"x": 1}, "compensate": {"job": {"image": "busybox:1.36", "command": ["false"]}, "retry": {"maxAttempts": 1}}}
+    stubborn = {
+        "name": "visa",
+        "set": {"x": 1},
+        "compensate": {"job": {"image": "busybox:1.36", "command": ["false"]}, "retry": {"maxAttempts": 1}},
+    }
     place.apply(workflow_of(steps(stubborn), "tour"), run_of("trip", call(), {"name": "stop", "fail": {"error": "NoCar"}}))
     run = place.until("trip", lambda run: condition(run, "Stalled") == "True")
     name = child(place, "trip")

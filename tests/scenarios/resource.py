@@ -29,7 +29,9 @@ def allow(place: Place, *verbs: str, resources: str = "configmaps", group: str =
     place.apply(role, binding)
     account = f"system:serviceaccount:{place.name}:{MANAGER}"
     for verb in verbs:  # the API server hears of a new role a moment later
-        wait_for(lambda verb=verb: place.kubectl("auth", "can-i", verb, f"{resources}.{group}".strip("."), f"--as={account}").strip() == "yes")
+        wait_for(
+            lambda verb=verb: place.kubectl("auth", "can-i", verb, f"{resources}.{group}".strip("."), f"--as={account}").strip() == "yes"
+        )
 
 
 def as_manager(run: Object) -> Object:
@@ -63,6 +65,7 @@ def test_a_wait_is_told_survives_the_operator_and_ends_when_it_holds(place: Plac
     waiting = {"wait": {**CART, "condition": "${ object.data.state == 'open' }"}, "outputs": {"state": "${ object.data.state }"}}
     place.apply(as_manager(run_of("r", step("a", resource=waiting))))
     place.until("r", lambda run: "it is not there" in str(step_of(run, "a").get("message") if run.get("status", {}).get("steps") else ""))
+    wait_for(lambda: any(e["reason"] == "Waiting" and "it is not there" in e["message"] for e in place.events("r")), what="no Event tells")
     place.cluster.operator.kill9()
     place.apply(manifest(data={"state": "closed"}))
     place.cluster.operator.start()

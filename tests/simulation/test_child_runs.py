@@ -78,7 +78,9 @@ def phase(api: FakeApi, name: str = "r1") -> str:
     return str(((api.run(name) or {}).get("status") or {}).get("phase"))
 
 
-async def run_to_the_end(spec: dict[str, Any], fault: str | None = None, at: int = 0, act: Callable[[FakeApi], bool] | None = None) -> FakeApi:
+async def run_to_the_end(
+    spec: dict[str, Any], fault: str | None = None, at: int = 0, act: Callable[[FakeApi], bool] | None = None
+) -> FakeApi:
     """Run a caller until all is over. `act` does what somebody does meanwhile, as soon as it can, and tells whether it could."""
     api = shop()
     api.fault = lambda number, verb, plural: fault if number == at else None

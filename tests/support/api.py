@@ -15,7 +15,9 @@ Object = dict[str, Any]
 _CALL_LIMIT_SECONDS = 30
 _GROUPS = {
     "workflowruns": "/apis/backstay.dev/v1alpha1",
+    "workflowjournals": "/apis/backstay.dev/v1alpha1",
     "workflows": "/apis/backstay.dev/v1alpha1",
+    "semaphores": "/apis/backstay.dev/v1alpha1",
     "jobs": "/apis/batch/v1",
     "controllerrevisions": "/apis/apps/v1",
     "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",

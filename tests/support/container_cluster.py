@@ -1,5 +1,6 @@
 """The cluster with real containers and the operator as a pod: the same Cluster as the others."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from tests.cluster.containers import ContainerCluster
 from tests.cluster.deploy import Deployment
 from tests.cluster.images import operator_image, shop_image
+from tests.cluster.processes import end_child
+from tests.support.bound import spawn_bound
 from tests.support.cluster import QUICK, Cluster
 from tests.support.operator_pod import OperatorPod
 from tests.support.real_cluster import audit_arguments
@@ -34,11 +37,25 @@ def container_cluster(folder: Path) -> Iterator[Containers]:
         for image in images:
             real.load(image)
         Deployment(real.kubeconfig, say=print).install(*quick_options())
+        shops.enter_context(provided(real.kubeconfig, folder))
         cluster = Containers(real, folder, shops)
         try:
             yield cluster
         finally:
             cluster.api.close()
+
+
+@contextmanager
+def provided(kubeconfig: Path, folder: Path) -> Iterator[None]:
+    """Give each claim a folder of this machine, which all nodes see, until the block ends."""
+    process = spawn_bound(
+        [sys.executable, "-m", "tests.cluster.claims_main", str(kubeconfig), str(folder / "claims")], folder / "claims.log"
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        end_child(process)
 
 
 def quick_options() -> list[str]:

@@ -138,11 +138,22 @@ class FakeApi:
 
         return await self._write("patch", resource, do)
 
-    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str | None = None, **_: Any) -> None:
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        **_: Any,
+    ) -> None:
         def do() -> Object:
             found = self._found(resource.plural, namespace or "", name)
             if uid is not None and found["metadata"]["uid"] != uid:
                 raise errors.Conflict(409, "Conflict", "the UID is another")
+            if resource_version is not None and found["metadata"]["resourceVersion"] != resource_version:
+                raise errors.Conflict(409, "Conflict", "the object has been modified")
             self.remove(resource.plural, found)
             return found
 

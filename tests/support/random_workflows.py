@@ -1,9 +1,10 @@
 """Random workflows, read off bytes: each choice takes one byte, and where there are none left it is the first option.
 
-Times are odd in their microseconds, every one in its own way, so that no two things happen at the same moment by chance.
+Times differ in their microseconds, every one in its own way, so that no two things happen at the same moment by chance.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from tests.support.reference import Fate
 Step = dict[str, Any]
 T = TypeVar("T")
 DEEPEST = 4
+ITEMS = [3, 1, 2]
 
 
 class Luck:
@@ -36,12 +38,26 @@ class Luck:
         return Fate(takes, "", {"n": dice[7] % 4} if dice[8] < 160 else None, lingers)
 
 
+@dataclass
+class Around:
+    """A list of steps that is being made."""
+
+    names: list[str]
+    is_dag: bool = False
+    steps: list[Step] = field(default_factory=list)
+
+
 class Dice:
-    """Bytes, used up from the front."""
+    """Bytes, used up from the front, and where in the workflow they are used."""
 
     def __init__(self, seed: bytes) -> None:
         self.bytes = iter(seed)
         self.timers = 0
+        self.around: list[Around] = []
+        self.iterations = 0
+        """How many loops are around."""
+        self.cancels: list[tuple[str, list[Around]]] = []
+        """The `cancel` steps, by name and with the lists around them: their targets are chosen when all is there."""
 
     def pick(self, options: Sequence[T]) -> T:
         return options[next(self.bytes, 0) % len(options)]
@@ -61,30 +77,40 @@ def workflow(seed: bytes) -> tuple[dict[str, Any], Luck, timedelta | None]:
     dice = Dice(seed[8:])
     luck = Luck(seed[:7], dice.pick((0, 40, 90, 150)))
     spec: dict[str, Any] = {"parameters": [{"name": "yes", "default": True}, {"name": "no", "default": False}]}
+    spec["parameters"].append({"name": "items", "default": ITEMS})
     spec["compensationTimeout"] = dice.duration(3600, 10)
     if dice.often(30):
         spec["timeout"] = dice.duration(5, 15)
     if dice.often(20):
         spec["onFailure"] = {"compensate": False}
     cancel_at = timedelta(seconds=seed[7] / 16, microseconds=501) if dice.often(24) else None
-    steps = listed(dice, DEEPEST)
     if dice.often(50):
-        spec["dag"] = {"failFast": not dice.often(80), "steps": dependent(dice, steps)}
+        spec["dag"] = dag(dice, DEEPEST)["dag"]
     else:
-        spec["steps"] = steps
+        spec["steps"] = listed(dice, DEEPEST)
     if dice.often(30):
         spec["catch"] = [handler(dice, 1)]
     spec["outputs"] = [{"name": "n", "value": "${ has(vars.n) ? vars.n : -1 }"}, {"name": "first", "value": "${ steps.s0.outputs }"}]
+    aim(dice)
     return spec, luck, cancel_at
 
 
-def listed(dice: Dice, depth: int) -> list[Step]:
+def listed(dice: Dice, depth: int, *, is_dag: bool = False) -> list[Step]:
     """A list of steps: the first is `s0`."""
-    names = (f"s{index}" for index in range(3))
-    return [modified(dice, {"name": name, **action(dice, depth)}, depth) for name in names if name == "s0" or dice.often(150)]
+    here = Around(["s0", *(name for name in ("s1", "s2") if dice.often(150))], is_dag)
+    dice.around.append(here)
+    for name in here.names:
+        here.steps.append(modified(dice, {"name": name, **action(dice, depth, name)}, depth))
+    dice.around.pop()
+    return here.steps
 
 
-def action(dice: Dice, depth: int) -> Step:
+def action(dice: Dice, depth: int, name: str) -> Step:
+    if dice.often(24):
+        return goto(dice, name)
+    if dice.often(12):
+        dice.cancels.append((name, list(dice.around)))
+        return {"cancel": {}}
     return dice.pick(LEAVES if depth == 0 else ANY)(dice, depth - 1)
 
 
@@ -92,15 +118,19 @@ def modified(dice: Dice, step: Step, depth: int) -> Step:
     """A step with some of the modifiers that any step may carry."""
     if ("fail" in step or "end" in step) and "if" not in step:
         step["if"] = dice.pick(("${ params.yes }", "${ params.no }"))
-    elif dice.often(24):
-        step["if"] = dice.pick(CONDITIONS)
-    if dice.often(24):
+    elif "if" not in step and dice.often(24):
+        step["if"] = condition(dice)
+    if "timeout" not in step and dice.often(24):
         step["timeout"] = dice.duration(2, 6, 0.5)
     if dice.often(60):
         step["catch"] = [handler(dice, depth - 1)]
     if dice.often(70):
         step["compensate"] = undo(dice)
     return step
+
+
+def condition(dice: Dice) -> str:
+    return dice.pick(CONDITIONS + IN_ITERATIONS * bool(dice.iterations))
 
 
 CONDITIONS = (
@@ -112,19 +142,21 @@ CONDITIONS = (
     "${ steps.s0.outputs.n > 0 }",
     "${ vars.n }",
 )
+IN_ITERATIONS = ("${ index > 0 }", "${ index == 0 || has(vars.n) }")
 
 
 def handler(dice: Dice, depth: int) -> Step:
-    return {"errors": dice.pick((["*"], ["Transient"], ["CardDeclined"], ["Permanent", "Timeout"])), "steps": listed(dice, max(depth, 0))}
+    errors = dice.pick((["*"], ["Transient"], ["CardDeclined"], ["Permanent", "Timeout"]))
+    return {"errors": errors, "steps": listed(dice, max(depth, 0))}
 
 
 def undo(dice: Dice) -> Step:
-    how: Step = dice.pick(({"job": {"image": "i"}}, {"steps": [{"name": "u", "job": {"image": "i"}}, {"name": "v", "set": {"undone": True}}]}))
-    retry = {"maxAttempts": dice.pick((5, 2)), "interval": dice.duration(1), "jitter": "None", "errors": ["*"]}
-    return {**how, "retry": retry}
+    several = {"steps": [{"name": "u", "job": {"image": "i"}}, {"name": "v", "set": {"undone": True}}]}
+    how: Step = dice.pick(({"job": {"image": "i"}}, several))
+    return {**how, "retry": {"maxAttempts": dice.pick((5, 2)), "interval": dice.duration(1), "jitter": "None", "errors": ["*"]}}
 
 
-# ------------------------------------------------------------------------------------------------------------------------ actions
+# ------------------------------------------------------------------------------------------------------------------------ leaves
 
 
 def job(dice: Dice, depth: int) -> Step:
@@ -138,7 +170,7 @@ def job(dice: Dice, depth: int) -> Step:
 
 
 def set_(dice: Dice, depth: int) -> Step:
-    return {"set": dice.pick(VALUES)}
+    return {"set": dict(dice.pick(VALUES + ITEM_VALUES * bool(dice.iterations)))}
 
 
 VALUES: tuple[Step, ...] = (
@@ -149,9 +181,12 @@ VALUES: tuple[Step, ...] = (
     {"log": "${ has(vars.log) ? vars.log + 'a' : 'a' }"},
     {"log": "${ has(vars.log) ? vars.log + 'b' : 'b' }"},
 )
+ITEM_VALUES: tuple[Step, ...] = ({"n": "${ index }"}, {"log": "${ (has(vars.log) ? vars.log : '') + string(index) }"})
 
 
 def wait(dice: Dice, depth: int) -> Step:
+    if dice.often(60):
+        return {"wait": {"condition": condition(dice)}, "timeout": dice.duration(3, 8)}
     return {"wait": {"duration": dice.duration(1, 3)}}
 
 
@@ -163,6 +198,53 @@ def end(dice: Dice, depth: int) -> Step:
     return {"end": {"result": dice.pick(("Succeeded", "Failed"))}}
 
 
+def goto(dice: Dice, name: str) -> Step:
+    """Lead to another step of this list or of one around it; a dag's edge is never crossed."""
+    targets: dict[str, Around] = {}
+    for around in reversed(dice.around):
+        if around.is_dag:
+            break
+        targets = {**dict.fromkeys(around.names, around), **targets}
+    names = [target for target, around in targets.items() if around is not dice.around[-1] or target != name]
+    if not names or dice.around[-1].is_dag:
+        return {"set": {"n": 2}}
+    return {"goto": {"step": dice.pick(names), "maxVisits": dice.pick((2, 3, 1))}, "if": dice.pick(LEADING)}
+
+
+LEADING = ("${ params.yes }", "${ !has(vars.n) || vars.n < 3 }", "${ has(steps.s0.outputs.n) }")
+
+
+def aim(dice: Dice) -> None:
+    """Choose what each `cancel` is for: a step of a list around it, or one further in."""
+    for name, around in dice.cancels:
+        targets: dict[str, list[str]] = {}
+        for level in around:
+            targets |= {step["name"]: list(paths_to(step)) for step in level.steps}
+        own = next(step for step in around[-1].steps if step["name"] == name)
+        del targets[name]
+        paths = [path for found in targets.values() for path in found]
+        if paths:
+            own["cancel"]["step"] = dice.pick(paths)
+        else:
+            del own["cancel"]
+            own["set"] = {"n": 3}
+
+
+def paths_to(step: Step) -> Iterator[str]:
+    """The step, and all that are in it, as a `cancel` names them."""
+    yield step["name"]
+    lists = {"": step["steps"]} if "steps" in step else {}
+    if "dag" in step:
+        lists[""] = step["dag"]["steps"]
+    lists |= {branch["name"]: branch["steps"] for branch in step.get("parallel", {}).get("branches", ())}
+    for prefix, steps in lists.items():
+        for inner in steps:
+            yield from ("/".join(filter(None, (step["name"], prefix, path))) for path in paths_to(inner))
+
+
+# -------------------------------------------------------------------------------------------------------------------- structures
+
+
 def block(dice: Dice, depth: int) -> Step:
     return {"steps": listed(dice, depth)}
 
@@ -170,32 +252,78 @@ def block(dice: Dice, depth: int) -> Step:
 def parallel(dice: Dice, depth: int) -> Step:
     branches = [{"name": f"b{index}", "steps": listed(dice, depth)} for index in range(dice.pick((2, 3, 1)))]
     join = dice.pick(("All", "Any", 1, "50%", len(branches)))
-    return {"parallel": {"join": join, "cancelRest": not dice.often(80), "branches": branches}}
+    return {"parallel": {"join": join, "cancelRest": not dice.often(90), "branches": branches}}
 
 
 def switch(dice: Dice, depth: int) -> Step:
-    cases: list[Step] = [{"when": dice.pick(CONDITIONS), "steps": listed(dice, depth)} for _ in range(dice.pick((1, 2)))]
+    cases: list[Step] = [{"when": condition(dice), "steps": listed(dice, depth)} for _ in range(dice.pick((1, 2, 3)))]
     if dice.often(60):
         cases[0]["name"] = "first"
-    chosen: Step = {"cases": cases}
+    chosen: Step = {"cases": cases, "mode": "Every" if dice.often(110) else "First"}
     if dice.often(128):
         chosen["default"] = listed(dice, depth)
     return {"switch": chosen}
 
 
 def dag(dice: Dice, depth: int) -> Step:
-    return {"dag": {"failFast": not dice.often(80), "steps": dependent(dice, listed(dice, depth))}}
-
-
-def dependent(dice: Dice, steps: list[Step]) -> list[Step]:
-    """The steps of a dag: each one may depend on some of those before it; written in any order."""
+    """Each step may depend on some of those before it, however they end; written in any order."""
+    fast = not dice.often(80)
+    steps = listed(dice, depth, is_dag=True)
     for index, step in enumerate(steps):
         needs = [other["name"] for other in steps[:index] if dice.often(110)]
         if needs:
-            step["dependsOn"] = needs
-    return steps[::-1] if dice.often(60) else steps
+            step["dependsOn"] = [{"step": name, "outcome": dice.pick(OUTCOMES)} if dice.often(90) else name for name in needs]
+    return {"dag": {"failFast": fast, "steps": steps[::-1] if dice.often(60) else steps}}
+
+
+OUTCOMES = ("Failed", "Done", "Skipped", "Succeeded")
+
+
+def race(dice: Dice, depth: int) -> Step:
+    branches: list[Step] = [{"wait": {"duration": dice.duration(2, 1)}}]
+    branches += [
+        {"wait": {"condition": condition(dice)} if dice.often(128) else {"duration": dice.duration(1, 2)}} for _ in range(dice.pick((1, 2)))
+    ]
+    for branch in branches:
+        if dice.often(170):
+            branch["steps"] = listed(dice, depth)
+    return {"race": branches}
+
+
+def loop(dice: Dice, depth: int) -> Step:
+    asked = dice.pick(
+        (
+            {"condition": "${ index < 2 }"},
+            {"until": "${ index >= 1 }"},
+            {"condition": "${ !has(vars.n) || vars.n < 3 }"},
+            {"until": "${ has(steps.s0.outputs.n) && steps.s0.outputs.n > 1 }"},
+            {"until": "${ steps.s0.outputs.n > 1 }"},
+        )
+    )
+    return {"while": {**asked, "maxIterations": dice.pick((3, 2)), "steps": iterated(dice, depth)}}
+
+
+def for_each(dice: Dice, depth: int) -> Step:
+    spec: Step = dict(dice.pick(({"count": 2}, {"in": "${ params.items }"}, {"in": {"b": 2, "a": 1}}, {"count": 0}, {"in": "${ vars.n }"})))
+    spec["parallelism"] = dice.pick((10, 1, 2))
+    if dice.often(70):
+        spec["tolerate"] = dice.pick((1, "50%", 0))
+    if dice.often(60):
+        spec["completeWhen"] = dice.pick(("${ done >= 1 }", "${ failed > 0 }", "${ done + failed == total }"))
+    if dice.often(90):
+        spec["collect"] = dice.pick(("${ steps.s0.outputs }", "${ index }", "${ steps.s0.outputs.n }", {"it": "${ item }"}))
+    if dice.often(40):
+        spec["add"] = dice.pick(("${ index < 2 ? [7] : [] }", "${ index == 0 ? [8, 9] : [] }"))
+    return {"forEach": {**spec, "steps": iterated(dice, depth)}}
+
+
+def iterated(dice: Dice, depth: int) -> list[Step]:
+    dice.iterations += 1
+    steps = listed(dice, depth)
+    dice.iterations -= 1
+    return steps
 
 
 Action = Callable[[Dice, int], Step]
 LEAVES: tuple[Action, ...] = (job, job, job, set_, wait, fail, end)
-ANY: tuple[Action, ...] = (job, job, set_, wait, fail, block, parallel, parallel, switch, dag, end)
+ANY: tuple[Action, ...] = (job, job, set_, wait, fail, block, parallel, parallel, switch, dag, end, race, loop, for_each, for_each)

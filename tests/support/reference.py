@@ -8,8 +8,9 @@ At one moment lists go on in the order in which they are written, each as far as
 repeated until nothing changes; then time goes on.
 """
 
+import re
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
@@ -137,6 +138,7 @@ class Crew:
         self.live = dict(members or {})
         self.done: dict[str, Json] = {}
         self.failed: dict[str, Fault] = {}
+        self.failed_at: dict[str, timedelta] = {}
         self.stop: Stop | None = None
         self.jump: Jump | None = None
         self.is_cancelled = False
@@ -159,7 +161,7 @@ class Crew:
         except StopIteration as end:
             self.done[name] = end.value
         except Fault as fault:
-            self.failed[name] = fault
+            self.failed[name], self.failed_at[name] = fault, self.reference.now
         except Stop as stop:
             self.stop = stop
         except Jump as jump:
@@ -177,8 +179,12 @@ class Crew:
         return asked
 
     def fault(self, number: int) -> Fault:
-        """The failure of this number, counted from 0, in the order of time."""
+        """The failure of this number, counted from 0, as they happened."""
         return list(self.failed.values())[number]
+
+    def failures(self, names: Iterable[str]) -> list[str]:
+        """Those that failed, in the order of time; of the same moment, in the order in which they are written."""
+        return sorted((name for name in names if name in self.failed), key=self.failed_at.__getitem__)
 
 
 class Reference:
@@ -202,6 +208,8 @@ class Reference:
         """Steps behind which the run goes on already, and their place in the order of completion."""
         self.completed: list[tuple[int, str, Spec, Scope]] = []
         """What can be undone, with its place in the order of completion."""
+        self.due: dict[str, timedelta] = {}
+        """When waits are over, by path."""
         self.retry: Spec | None = spec.get("defaults", {}).get("retry")
 
     @property
@@ -432,55 +440,211 @@ class Reference:
         return (yield from self.list(self.top if path == "/" else Listing(path, step["steps"]), scope))
 
     def switch(self, step: Spec, path: str, scope: Scope) -> Going:
-        for index, case in enumerate(step["switch"]["cases"]):
+        spec, lists = step["switch"], {}
+        for index, case in enumerate(spec["cases"]):
             if scope.holds(case["when"]):
-                return (yield from self.list(Listing(f"{path}/{case.get('name', index)}", case["steps"]), scope))
-        if "default" in step["switch"]:
-            return (yield from self.list(Listing(f"{path}/default", step["switch"]["default"]), scope))
-        return {}
+                lists[case.get("name", str(index))] = case["steps"]
+                if spec.get("mode", "First") == "First":
+                    break
+        if not lists and "default" in spec:
+            lists["default"] = spec["default"]
+        outputs = yield from self.side_by_side(step, path, scope, lists, len(lists), cancel_rest=True)
+        return outputs if spec.get("mode") == "Every" else next(iter(outputs.values()), {})
 
     def parallel(self, step: Spec, path: str, scope: Scope) -> Going:
         spec = step["parallel"]
-        lists = {branch["name"]: Listing(f"{path}/{branch['name']}", branch["steps"]) for branch in spec["branches"]}
-        crew = Crew(self, {name: self.list(listing, scope) for name, listing in lists.items()})
+        lists = {branch["name"]: branch["steps"] for branch in spec["branches"]}
         needed = enough(spec.get("join", "All"), len(lists))
+        return (yield from self.side_by_side(step, path, scope, lists, needed, cancel_rest=spec.get("cancelRest", True)))
+
+    def side_by_side(
+        self, step: Spec, path: str, scope: Scope, branches: Mapping[str, Sequence[Spec]], needed: int, *, cancel_rest: bool
+    ) -> Going:
+        """Lists that go on at the same time, until so many have succeeded. The rest is stopped, or goes on beside what follows."""
+        lists = {name: Listing(f"{path}/{name}", steps) for name, steps in branches.items()}
+        crew = Crew(self, {name: self.list(listing, scope) for name, listing in lists.items()})
+
+        def outputs() -> dict[str, Json]:
+            return _filled({name: listing.outputs() for name, listing in lists.items()})
+
         while True:
             crew.go_on()
-            if not self.halted:
+            if path in self.joined:
+                scope.lists[0].views[step["name"]]["outputs"] = outputs()
+                if not crew.live:
+                    return outputs()
+            elif not self.halted:
+                if len(crew.done) >= needed and (not crew.live or cancel_rest):
+                    if (yield from self.settle(crew, path)):
+                        raise Late(outputs())
+                    return outputs()
+                if len(crew.done) >= needed:
+                    self.settled.add(path)
+                    self.joined[path] = self.changes = self.changes + 1
+                    continue
                 if crew.jump:
                     yield from self.settle(crew, path, crew.jump)
-                if len(crew.done) >= needed and (not crew.live or spec.get("cancelRest", True)):
-                    asked = yield from self.settle(crew, path)
-                    outputs = _filled({name: listing.outputs() for name, listing in lists.items()})
-                    if asked:
-                        raise Late(outputs)
-                    return outputs
-                if len(crew.done) + len(crew.live) < needed:
-                    yield from self.settle(crew, path, crew.fault(len(lists) - needed))
+                if len(crew.failed) > len(lists) - needed:
+                    decisive = crew.failures(lists)[len(lists) - needed]
+                    yield from self.settle(crew, path, crew.failed[decisive])
+            if (yield from pause()):
+                yield from crew.stopped()
+                raise Late(outputs()) if path in self.joined else Stop
+
+    def dag(self, step: Spec, path: str, scope: Scope) -> Going:
+        spec = step["dag"]
+        steps = {item["name"]: item for item in spec["steps"]}
+        needs = {name: [_dependency(given) for given in item.get("dependsOn", ())] for name, item in steps.items()}
+        listing = self.top if path == "/" else Listing(path, spec["steps"])
+        crew, waiting, left_out = Crew(self), dict(steps), set[str]()
+
+        def behind(name: str) -> bool:
+            return name in crew.done or name in crew.failed or listing.path(name) in self.joined
+
+        def met(name: str, outcome: str) -> bool:
+            """Whether a step ended as another one asks for. One that was left out did not succeed; one that its own `if` skipped did."""
+            answers = {
+                "Succeeded": (name in crew.done or listing.path(name) in self.joined) and name not in left_out,
+                "Failed": name in crew.failed,
+                "Skipped": listing.views[name]["phase"] == "Skipped",
+                "Done": name in crew.done or name in crew.failed,
+            }
+            return answers[outcome]
+
+        def nobody_deals_with(failed: str) -> bool:
+            heirs = [name for name in steps if (failed, "Failed") in needs[name] or (failed, "Done") in needs[name]]
+            return all(listing.views[heir]["phase"] == "Skipped" for heir in heirs)
+
+        def sweep() -> None:
+            """Bring each step as far as it goes, and those that become ready by that."""
+            looked_at: set[str] = set()
+            before = -1
+            while before != (before := sum(map(behind, steps))):
+                for name in steps:
+                    if name in waiting and all(met(*need) for need in needs[name]) and not self.halted:
+                        crew.live[name] = self.step(waiting.pop(name), listing.path(name), listing, scope.within(listing))
+                    if name not in waiting and name not in looked_at:
+                        looked_at.add(name)
+                        crew.go_on(name)
+
+        while True:
+            sweep()
+            if not self.halted:
+                failures = [crew.failed[name] for name in crew.failures(steps) if nobody_deals_with(name)]
+                if failures and spec.get("failFast", True):
+                    yield from self.settle(crew, path, failures[0])
+                lost = [name for name in waiting if all(behind(other) for other, _ in needs[name])]
+                for name in lost:
+                    self.end(waiting.pop(name), listing.path(name), listing, scope, "Skipped")
+                    left_out.add(name)
+                    crew.done[name] = None
+                if lost:
+                    continue
+                if failures and not crew.live:
+                    yield from self.settle(crew, path, failures[0])
+                if not waiting and not crew.live:
+                    return listing.outputs()
             if (yield from pause()):
                 yield from crew.stopped()
                 raise Stop
 
-    def dag(self, step: Spec, path: str, scope: Scope) -> Going:
-        spec = step["dag"]
-        listing = self.top if path == "/" else Listing(path, spec["steps"])
-        waiting = {item["name"]: item for item in spec["steps"]}
-        crew = Crew(self)
+    def race(self, step: Spec, path: str, scope: Scope) -> Going:
+        branches = {branch.get("name", str(index)): branch for index, branch in enumerate(step["race"])}
+        listing = Listing(path, [{"name": name, "wait": branch["wait"]} for name, branch in branches.items()])
+        crew = Crew(self, {item["name"]: self.step(item, listing.path(item["name"]), listing, scope) for item in listing.steps})
+        crew.go_on()  # opens them all; which one happens first is seen from now on
         while True:
-            before = len(crew.done)
-            for name, item in {item["name"]: item for item in spec["steps"]}.items():
-                if name in waiting and set(item.get("dependsOn", ())) <= crew.done.keys():
-                    crew.live[name] = self.step(waiting.pop(name), listing.path(name), listing, scope.within(listing))
-                crew.go_on(name)
-            if len(crew.done) > before:
-                continue
-            if not self.halted:
+            for name in sorted(branches, key=lambda name: self.due.get(listing.path(name), self.now)):
+                if not crew.done and not crew.failed:
+                    crew.go_on(name)
+            if crew.done or crew.failed:
+                break
+            if (yield from pause()):
+                yield from crew.stopped()
+                raise Stop
+        yield from crew.stopped()
+        if crew.failed:
+            raise crew.fault(0)
+        (winner,) = crew.done
+        return (yield from self.list(Listing(listing.path(winner), branches[winner].get("steps", ())), scope))
+
+    def loop(self, step: Spec, path: str, scope: Scope) -> Going:
+        spec, index = step["while"], 0
+        inside, listing = scope, Listing("", ())
+        while True:
+            if "condition" in spec and not scope.knowing({"index": index}).holds(spec["condition"]):
+                break
+            if "until" in spec and index and inside.within(listing).holds(spec["until"]):
+                break
+            if index >= spec.get("maxIterations", 1000):
+                raise Fault("LimitExceeded", path)
+            inside, listing = scope.knowing({"index": index}), Listing(f"{path}[{index}]", spec["steps"])
+            self.changes += 1
+            yield from self.list(listing, inside)
+            index += 1
+        return {"iterations": index, "last": listing.outputs()} if index else {"iterations": 0}
+
+    def for_each(self, step: Spec, path: str, scope: Scope) -> Going:
+        spec = step["forEach"]
+        items = _items(scope.value(spec["in"])) if "in" in spec else list(range(_number(scope.value(spec["count"]))))
+        if len(items) > spec.get("maxItems", 10_000):
+            raise Fault("LimitExceeded", path)
+        crew, scopes, collected, begun = Crew(self), {}, {}, 0
+
+        def outputs() -> dict[str, Json]:
+            counts = {"total": len(items), "succeeded": len(crew.done), "failed": len(crew.failed)}
+            return {**counts, "items": [collected.get(index) for index in range(begun)]} if "collect" in spec else counts
+
+        def gather(index: str) -> None:
+            """What an iteration leaves behind, and the items that it found."""
+            try:
+                if "collect" in spec:
+                    collected[int(index)] = scopes[index].value(spec["collect"])
+                if "add" in spec:
+                    items.extend(scopes[index].value(spec["add"]))
+            except EvaluationError:
+                del crew.done[index]
+                crew.failed[index] = Fault("ExpressionError", f"{path}[{index}]")
+
+        def enough_failed() -> int:
+            tolerate = spec.get("tolerate", 0)
+            return tolerate if isinstance(tolerate, int) else len(items) * int(tolerate[:-1]) // 100
+
+        def verdict() -> Fault | bool | None:
+            """The fault that it fails with, or whether it has succeeded: True with what still goes on to be stopped."""
+            counted = scope.knowing({"done": len(crew.done), "failed": len(crew.failed), "total": len(items)})
+            try:
+                if len(crew.failed) > enough_failed():
+                    return crew.fault(enough_failed())
+                if "completeWhen" in spec and (crew.done or crew.failed) and counted.holds(spec["completeWhen"]):
+                    return True
+                return not crew.live and begun == len(items) and ("until" not in spec or counted.holds(spec["until"]))
+            except EvaluationError:
+                return Fault("ExpressionError", path)
+
+        while True:
+            before = self.changes
+            for index in list(crew.live):
+                crew.go_on(index)
+                if index in crew.done:
+                    gather(index)
                 if crew.jump:
                     yield from self.settle(crew, path, crew.jump)
-                if crew.failed and (spec.get("failFast", True) or not crew.live):
-                    yield from self.settle(crew, path, crew.fault(0))
-                if not waiting and not crew.live:
-                    return listing.outputs()
+            if not self.halted:
+                if (how := verdict()) is True:
+                    if (yield from self.settle(crew, path)):
+                        raise Late(outputs())
+                    return outputs()
+                if how:
+                    yield from self.settle(crew, path, how)
+                while len(crew.live) < spec.get("parallelism", 10) and begun < len(items):
+                    known = {"item": items[begun], spec.get("as", "item"): items[begun], "index": begun}
+                    listing = Listing(f"{path}[{begun}]", spec["steps"])
+                    scopes[str(begun)] = scope.knowing(known).within(listing)
+                    crew.live[str(begun)] = self.list(listing, scope.knowing(known))
+                    begun, self.changes = begun + 1, self.changes + 1
+            if before != self.changes:
+                continue
             if (yield from pause()):
                 yield from crew.stopped()
                 raise Stop
@@ -542,6 +706,9 @@ class Reference:
     def wait(self, step: Spec, path: str, scope: Scope) -> Going:
         wait = step["wait"]
         due = self.now + parse_duration(scope.value(wait["duration"])) if "duration" in wait else None
+        if due is not None:
+            self.due[path] = due
+        yield  # it only opens when it begins
         while not (scope.holds(wait["condition"]) if due is None else self.reached(due)):
             yield
         return {}
@@ -564,6 +731,15 @@ class Reference:
         return Jump(listing, name)
         yield
 
+    def cancel(self, step: Spec, path: str, scope: Scope) -> Going:
+        first, *rest = step["cancel"]["step"].split("/")
+        listing = next(listing for listing in scope.lists if first in listing.views)
+        aim = static("/".join(filter(None, (listing.prefix, first, *rest))))
+        while targets := [other for other in self.going if static(other) == aim and other.startswith(listing.prefix)]:
+            self.to_cancel += targets
+            yield
+        return {}
+
 
 ACTIONS: dict[str, Callable[..., Going]] = {
     "job": Reference.job,
@@ -576,6 +752,10 @@ ACTIONS: dict[str, Callable[..., Going]] = {
     "fail": Reference.fail,
     "end": Reference.end_run,
     "goto": Reference.goto,
+    "cancel": Reference.cancel,
+    "race": Reference.race,
+    "while": Reference.loop,
+    "forEach": Reference.for_each,
 }
 
 
@@ -593,6 +773,29 @@ def enough(join: int | str, count: int) -> int:
     if isinstance(join, int):
         return join
     return {"All": count, "Any": 1}.get(join) or -(-count * int(join[:-1]) // 100)
+
+
+def static(path: str) -> str:
+    """A path without the numbers of iterations and laps."""
+    return re.sub(r"\[\d+\]|~\d+", "", path)
+
+
+def _dependency(given: str | Spec) -> tuple[str, str]:
+    return (given, "Succeeded") if isinstance(given, str) else (given["step"], given.get("outcome", "Succeeded"))
+
+
+def _items(given: Json) -> list[Json]:
+    if isinstance(given, dict):
+        return [{"key": key, "value": given[key]} for key in sorted(given)]
+    if isinstance(given, list):
+        return list(given)
+    raise EvaluationError(f"{given!r} holds no items")
+
+
+def _number(given: Json) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | float) or given != int(given) or given < 0:
+        raise EvaluationError(f"{given!r} is no number of iterations")
+    return int(given)
 
 
 def _length(text: str | None) -> timedelta | None:

@@ -50,6 +50,7 @@ from backstay.engine.model import (
 from backstay.engine.program import compile_program
 from backstay.engine.status import render
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
 
@@ -66,7 +67,7 @@ class World:
         callers: tuple[str, ...] = (),
         taken: Mapping[str, LockFact] | None = None,
     ) -> None:
-        self.program = compile_program(parse_workflow(yaml.safe_load(workflow)))
+        self.program = compile_program(parse_workflow(yaml.load(workflow, Loader=LOADER)))
         self.identity = Identity("uid-1", "order-7f2", "shop", parameters or {}, timeout, workflow="order", callers=callers)
         self.now = START
         self.wish = wish or Wish()

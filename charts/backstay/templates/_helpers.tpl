@@ -51,14 +51,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [backstay.dev]
   resources: [workflows]
   verbs: [list, watch]
-# Reads the runs, puts on their finalizer and lets it go, and deletes those whose time to live is over. It never makes one: a run is
-# somebody's order.
+# Reads the runs, puts on their finalizer and lets it go, and deletes those whose time to live is over. It makes one for a step that runs
+# another workflow, and asks it to end or to be undone with its caller.
 - apiGroups: [backstay.dev]
   resources: [workflowruns]
-  verbs: [get, list, watch, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Writes what it decided; nobody else writes there.
 - apiGroups: [backstay.dev]
   resources: [workflows/status, workflowruns/status]
+  verbs: [patch]
+# Moves the older entries of a long run's journal to objects of their own, and reads them where the status does not tell all. What is written
+# there is never changed, and it goes with the run.
+- apiGroups: [backstay.dev]
+  resources: [workflowjournals]
+  verbs: [list, create]
+# Keeps the slots of locks and of workflows with a limit: makes those that nobody has made, keeps their limits as the Workflow says, and takes
+# them away when nobody uses them.
+- apiGroups: [backstay.dev]
+  resources: [semaphores]
+  verbs: [list, watch, create, patch, delete]
+# Writes who holds them and who waits.
+- apiGroups: [backstay.dev]
+  resources: [semaphores/status]
   verbs: [patch]
 # Jobs are owned by their run and hold up its deletion until they are gone. Clusters that enforce owner references ask this right of
 # whoever says so.
@@ -69,6 +83,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
+# Makes the volumes of workspaces, which go with their run. One that is there already is looked at: it must be the run's.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, create]
 # A step's success, its output and what keeps it from starting are read from its Pod. The Job controller makes the Pods.
 - apiGroups: [""]
   resources: [pods]
@@ -82,6 +100,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [list, create, patch]
+{{- if .Values.impersonation.enabled }}
+# Acts as the service account of a run for its resource steps, and for the Secrets that its HTTP steps name: with the rights that account has,
+# never with its own. Groups need no rule: the API server knows those of a service account.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [impersonate]
+{{- end }}
 {{- end -}}
 
 {{/* Who may write what only the operator writes, as a list in CEL: JSON is that as well. */}}
@@ -136,3 +161,30 @@ privileged: false
 capabilities:
   drop: [ALL]
 {{- end -}}
+
+{{/* Variables for the operator's container: what the chart's values say that is no option of the command, then the user's. */}}
+{{- define "backstay.environment" -}}
+{{- with .Values.http.allowedHosts }}
+- name: BACKSTAY_HTTP_ALLOWED_HOSTS
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- with .Values.http.internalRanges }}
+- name: BACKSTAY_HTTP_INTERNAL_RANGES
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- if .Values.http.caConfigMap }}
+- name: BACKSTAY_HTTP_CA_FILE
+  value: /etc/backstay/ca/ca.crt
+{{- end }}
+{{- with .Values.limits.maxActiveRuns }}
+- name: BACKSTAY_MAX_ACTIVE_RUNS
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.limits.maxActiveRunsPerNamespace }}
+- name: BACKSTAY_MAX_ACTIVE_RUNS_PER_NAMESPACE
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

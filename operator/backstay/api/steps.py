@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
-from backstay.api.actions.child import WorkflowAction
+from backstay.api.actions.child import TemplateAction, WorkflowAction
 from backstay.api.actions.control import CancelAction, GotoAction
 from backstay.api.actions.http import HttpAction
 from backstay.api.actions.iteration import ForEach, While
@@ -390,9 +390,8 @@ class Step(Model):
     )
     parallel: Parallel | None = Field(default=None, description="Branches that run at the same time.", json_schema_extra=STRUCTURE)
     switch: Switch | None = Field(default=None, description="One of several ways, or every one that is open.", json_schema_extra=STRUCTURE)
-    race: Annotated[tuple[RaceBranch, ...], AfterValidator(_branches_told_apart)] | None = Field(
+    race: Annotated[tuple[RaceBranch, ...], Field(max_length=100), AfterValidator(_branches_told_apart)] | None = Field(
         default=None,
-        max_length=100,
         description="Several events: the first one wins, and no other can happen any more.",
         json_schema_extra=STRUCTURE,
     )
@@ -413,6 +412,9 @@ class Step(Model):
     )
     workflow: WorkflowAction | None = Field(
         default=None, description="Run another workflow to its end, as a run of its own.", json_schema_extra=WORK
+    )
+    template: TemplateAction | None = Field(
+        default=None, description="Run the steps of a template of this workflow in place.", json_schema_extra=STRUCTURE
     )
     fail: FailAction | None = Field(default=None, description="Raise an error.", json_schema_extra=INSTANT)
     end: EndAction | None = Field(default=None, description="End the whole run here.", json_schema_extra=INSTANT)

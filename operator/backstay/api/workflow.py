@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from backstay.api.base import Duration, Identifier, Json, JsonObject, Model, Text, unique
+from backstay.api.base import Duration, Identifier, Json, JsonObject, Model, Name, Text, unique
 from backstay.api.meta import Condition
 from backstay.api.policies import Catch, Retry
 from backstay.api.semaphore import Concurrency
@@ -31,6 +31,20 @@ class Output(Model):
 
     name: Identifier = Field(description="Its key in the run's status.outputs.")
     value: Json = Field(description="Its value; may hold expressions in ${ }.")
+
+
+class Template(Model):
+    """Steps with parameters and outputs of their own, for `template` steps of this workflow and `workflow` steps of others."""
+
+    name: Name = Field(description="Its name, unique among the templates.")
+    description: Text | None = Field(default=None, description="What it is for, in words.")
+    parameters: Annotated[tuple[Parameter, ...], unique("parameter", lambda item: item.name)] = Field(
+        default=(), max_length=256, description="The values that its steps see as params, and nothing else of what is around them."
+    )
+    steps: Steps = Field(description="Its steps, in order.")
+    outputs: Annotated[tuple[Output, ...], unique("output", lambda item: item.name)] = Field(
+        default=(), max_length=256, description="The values that the step leaves behind that uses it: steps.NAME.outputs."
+    )
 
 
 class Defaults(Model):
@@ -77,11 +91,30 @@ class WorkflowSpec(Model):
         default=(), max_length=256, description="The values a run leaves behind when it succeeds."
     )
 
+    templates: Annotated[tuple[Template, ...], unique("template", lambda item: item.name)] = Field(
+        default=(),
+        max_length=256,
+        description="Lists of steps with parameters, to be used as often as wanted. A Workflow may consist of templates alone: a library.",
+    )
+
     @model_validator(mode="after")
     def _one_body(self) -> "WorkflowSpec":
-        if (self.steps is None) == (self.dag is None):
+        if (self.steps is None) == (self.dag is None) and not self.is_library:
             raise ValueError("give exactly one of steps and dag: the body of the workflow")
         return self
+
+    @property
+    def is_library(self) -> bool:
+        """Whether it has templates and no body."""
+        return bool(self.templates) and self.steps is None and self.dag is None
+
+    def of_template(self, name: str) -> "WorkflowSpec | None":
+        """Return the workflow whose body is one of the templates, as it is run by itself; None where there is none of that name."""
+        found = next((template for template in self.templates if template.name == name), None)
+        if found is None:
+            return None
+        own = {"parameters": found.parameters, "steps": found.steps, "dag": None, "outputs": found.outputs, "catch": (), "concurrency": None}
+        return self.model_copy(update=own)
 
 
 class RevisionRef(Model):

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from backstay.cli.commands.control import cancel, resume, suspend
+from backstay.cli.commands.control import cancel, compensate, resume, suspend
 from backstay.cli.commands.dev import dev
 from backstay.cli.commands.graph import graph
 from backstay.cli.commands.history import history
@@ -61,7 +61,22 @@ def backstay(
     remember(ctx, Place(namespace, context, kubeconfig, debug))
 
 
-_OF_A_CLUSTER: tuple[Callable[..., Any], ...] = (run, tree, why, logs, history, suspend, resume, cancel, cancel_step, complete_step, add_items, graph, selftest)
+_OF_A_CLUSTER: tuple[Callable[..., Any], ...] = (
+    run,
+    tree,
+    why,
+    logs,
+    history,
+    suspend,
+    resume,
+    cancel,
+    compensate,
+    cancel_step,
+    complete_step,
+    add_items,
+    graph,
+    selftest,
+)
 _OF_THIS_MACHINE: tuple[Callable[..., Any], ...] = (lint, dev, version)
 
 for _function in _OF_A_CLUSTER:

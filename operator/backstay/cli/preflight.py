@@ -12,7 +12,7 @@ from backstay.cli.failures import INSTALL, CommandFailed, Exit
 from backstay.errors import ApiError, NotFound, TooManyRequests, Unavailable
 from backstay.kube.backoff import Backoff
 from backstay.kube.resources import Resource
-from backstay.names import API_VERSION, GROUP, RUNS, SEMAPHORES, WORKFLOWS
+from backstay.names import API_VERSION, GROUP, JOURNALS, RUNS, SEMAPHORES, WORKFLOWS
 
 if TYPE_CHECKING:
     from backstay.kube.client import Client
@@ -29,13 +29,14 @@ again is kept waiting by Kubernetes for up to five minutes, when the server is l
 _REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
 _READ: Final = ("list", "watch")
 
-KINDS: Final = (WORKFLOWS, RUNS, SEMAPHORES)
+KINDS: Final = (WORKFLOWS, RUNS, JOURNALS, SEMAPHORES)
 """The kinds of ours that the operator watches."""
 NEEDED: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
     (GROUP, WORKFLOWS, "", _READ),
     (GROUP, WORKFLOWS, "status", ("patch",)),
     (GROUP, RUNS, "", ("get", *_READ, "patch", "delete")),
     (GROUP, RUNS, "status", ("patch",)),
+    (GROUP, JOURNALS, "", ("list", "create")),
     (GROUP, SEMAPHORES, "", (*_READ, "create", "patch", "delete")),
     (GROUP, SEMAPHORES, "status", ("patch",)),
     ("batch", "jobs", "", ("get", *_READ, "create", "delete")),
@@ -44,8 +45,13 @@ NEEDED: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
     ("events.k8s.io", "events", "", ("list", "create", "patch")),
 )
 """Group, resource, subresource, verbs: what the operator cannot do without. The chart grants them."""
-WANTED: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = ((GROUP, RUNS, "finalizers", ("update",)),)
-"""What only some clusters ask for: those with the admission plugin OwnerReferencesPermissionEnforcement, as of whoever makes the Jobs of a run."""
+WANTED: Final[tuple[tuple[tuple[str, str, str, tuple[str, ...]], str], ...]] = (
+    ((GROUP, RUNS, "finalizers", ("update",)), "a cluster that enforces owner references refuses the Jobs of runs"),
+    ((GROUP, RUNS, "", ("create",)), "workflow steps wait, since their child runs cannot be made"),
+    (("", "persistentvolumeclaims", "", ("get", "create")), "jobs that mount a workspace with a claim are not made"),
+    (("", "serviceaccounts", "", ("impersonate",)), "resource steps fail, and HTTP steps that name a Secret"),
+)
+"""What only some clusters ask for, or some workflows need, and what comes of it where it is missing."""
 
 
 async def when_it_serves(check: Callable[[], Awaitable[None]], patience_seconds: float) -> None:
@@ -111,10 +117,9 @@ async def _check_rights(client: "Client", namespaces: Sequence[str | None]) -> N
     if words := await _refused(client, namespaces, NEEDED):
         mend = "grant them as the chart does (charts/backstay, rbac.create), or name the namespaces you may look after with -n"
         raise CommandFailed(f"the rights do not suffice, missing are: {words}", mend, Exit.CLUSTER)
-    if words := await _refused(client, namespaces, WANTED):
-        log.warning(
-            "without the right to %s, a cluster that enforces owner references refuses the Jobs of runs; the chart grants it", words
-        )
+    for right, loss in WANTED:
+        if words := await _refused(client, namespaces, (right,)):
+            log.warning("without the right to %s, %s; the chart grants it", words, loss)
 
 
 async def _refused(client: "Client", namespaces: Sequence[str | None], wanted: Sequence[tuple[str, str, str, tuple[str, ...]]]) -> str:

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from backstay.cli.archive import whole_state
 from backstay.cli.failures import CommandFailed, Exit, Usage
 from backstay.cli.views.seen import Run, read_run
+from backstay.engine.steps.workflow import UNDO
 from backstay.errors import Forbidden, Gone, InvalidDefinition, NotFound, Unavailable
 from backstay.expressions.words import suggestion, there_are
 from backstay.kube import resources
@@ -25,6 +28,8 @@ _WATCH_SECONDS: Final = 300
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _PARTING_SECONDS: Final = 0.05
+MOST_CHILDREN: Final = 100
+"""Child runs that are asked for one by one, with all of theirs."""
 
 
 def run_name(text: str) -> str:
@@ -82,7 +87,34 @@ def _is_of(error: NotFound, name: str) -> bool:
 async def read_whole(client: "Client", manifest: Object) -> Run:
     """Read a run together with the program that it runs."""
     program, note = await program_of(client, manifest)
-    return read_run(manifest, program, (note,) if note else ())
+    return await read_steps(client, manifest, program, (note,) if note else ())
+
+
+async def read_steps(
+    client: "Client", manifest: Object, program: "Program | None" = None, notes: tuple[str, ...] = (), before: Run | None = None
+) -> Run:
+    """Read a run with all its steps, also those that its status leaves out. `before` is what was read of it earlier."""
+    whole, note = await whole_state(client, manifest, before.state if before is not None else None)
+    return read_run(manifest, program, (*notes, note) if note else notes, whole)
+
+
+async def read_family(client: "Client", manifest: Object, most: int = MOST_CHILDREN) -> Run:
+    """Read a run with its child runs, theirs included, so many at most; a note tells what was left out."""
+    run = await read_whole(client, manifest)
+    names = [record.child for record in run.state.steps.values() if record.child is not None and record.kind != UNDO]
+    children: dict[str, Run] = {}
+    for name in names:
+        if most <= 0:
+            words = f"{len(names) - len(children)} child runs of {run.name} are not shown; look at them with `backstay tree NAME`"
+            return replace(run, children=children, notes=(*run.notes, words))
+        with suppress(NotFound, Forbidden):
+            children[name] = await read_family(client, await client.get(resources.RUNS, run.namespace, name), most - 1)
+            most -= 1 + _count(children[name])
+    return replace(run, children=children)
+
+
+def _count(run: Run) -> int:
+    return sum(1 + _count(child) for child in run.children.values())
 
 
 async def program_of(client: "Client", manifest: Mapping[str, Any]) -> "tuple[Program | None, str]":
@@ -94,7 +126,9 @@ async def program_of(client: "Client", manifest: Mapping[str, Any]) -> "tuple[Pr
         spec = await definition_of(client, manifest)
         if spec is None:
             return None, ""
-        return compile_program(parse_workflow(spec)), ""
+        template = _map(_map(manifest.get("spec")).get("workflow")).get("template")
+        parsed = parse_workflow(spec)
+        return compile_program((parsed.of_template(str(template)) if template else None) or parsed), ""
     except InvalidDefinition as error:
         return (
             None,
@@ -200,4 +234,6 @@ async def part() -> None:
 
 def outcome(run: Run) -> Exit:
     """Return the exit code for a run that has ended."""
-    return {"Succeeded": Exit.OK, "Failed": Exit.FAILED, "Cancelled": Exit.CANCELLED}.get(str(run.state.run.phase), Exit.FAILED)
+    return {"Succeeded": Exit.OK, "Failed": Exit.FAILED, "Cancelled": Exit.CANCELLED, "Compensated": Exit.CANCELLED}.get(
+        str(run.state.run.phase), Exit.FAILED
+    )

@@ -1,8 +1,9 @@
 """Looking on while a run goes: a tree that changes on a terminal, a line for each change elsewhere, nothing at all where only the end counts."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from backstay.cli.failures import CommandFailed, Exit
 from backstay.cli.options import note
 from backstay.cli.output import is_terminal, live, print_lines
-from backstay.cli.reading import follow_run, outcome, part, program_of
-from backstay.cli.views.seen import Run, read_run
+from backstay.cli.reading import follow_run, outcome, part, program_of, read_family, read_steps
+from backstay.cli.views.seen import Run
 from backstay.cli.views.tree import change_lines, tree
 from backstay.errors import Unavailable
 
@@ -79,15 +80,47 @@ async def _look(looks: "asyncio.Queue[tuple[Run, bool]]", reader: "asyncio.Task[
 
 
 async def _read(client: "Client", manifest: Object, looks: "asyncio.Queue[tuple[Run, bool]]") -> None:
+    """Tell of a run at every change; of its child runs as well, where it has some, and again every second while they go on."""
+    newest: asyncio.Queue[Run] = asyncio.Queue()
+    family = asyncio.create_task(_read_children(client, newest, looks))
+    try:
+        async for run, is_gone in _read_run(client, manifest):
+            looks.put_nowait((run, is_gone))
+            newest.put_nowait(run)
+    finally:
+        family.cancel()
+        with suppress(asyncio.CancelledError):
+            await family
+
+
+async def _read_children(client: "Client", newest: "asyncio.Queue[Run]", looks: "asyncio.Queue[tuple[Run, bool]]") -> None:
+    run = await newest.get()
+    while True:
+        while not newest.empty():
+            run = newest.get_nowait()
+        has_children = any(record.child is not None for record in run.state.steps.values())
+        if has_children and not run.is_finished:
+            with suppress(Unavailable):
+                found = await read_family(client, dict(run.manifest))
+                if newest.empty():
+                    looks.put_nowait((replace(run, children=found.children), False))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_SECONDS if has_children else None):
+                run = await newest.get()
+
+
+async def _read_run(client: "Client", manifest: Object) -> AsyncGenerator[tuple[Run, bool], None]:
     program: Program | None = None
     asked: Any = ()
+    before: Run | None = None
     async for seen, is_gone in follow_run(client, manifest):
         revision = (seen.get("status") or {}).get("revision")
         if asked != revision:  # what a run begins with is only certain once it is pinned
             with suppress(Unavailable):
                 program, _ = await program_of(client, seen)
                 asked = revision
-        looks.put_nowait((read_run(seen, program), is_gone))
+        before = await read_steps(client, seen, program, before=before)
+        yield before, is_gone
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from backstay.engine import codec
+from backstay.engine import codec, journal
 from backstay.engine.model import Entry, Json, Phase, State, StepRecord
 from backstay.engine.paths import ROOT
 from backstay.engine.program import Program
@@ -85,6 +85,8 @@ def shown_steps(
     """
     known = {item["path"]: item for item in before.get("steps") or ()}
     changed = {entry.path for entry in entries}
+    if any(entry.kind == journal.DEADLINES_MOVED for entry in entries):
+        changed.update(path for path, record in state.steps.items() if record.deadline_at is not None)
     paths = [path for path in state.steps if path in known or path in changed] if before.get("stepsOmitted") else list(state.steps)
     items = [known[path] if path in known and path not in changed else codec.record_to_json(state.steps[path]) for path in paths]
     most = min(STEPS_BYTES, STATUS_BYTES - _size(others))

@@ -34,6 +34,8 @@ MAX_PASSES = 100_000
 MAX_OUTPUT_BYTES = 64 * 1024
 MAX_CHILD_OUTPUT_BYTES = 16 * 1024
 """The outputs of a child run stand in its caller's status as well, where many may come together."""
+MOST_NAMED = 100
+"""Steps that are named one by one where many are not undone."""
 NAMESPACE_TERMINATING = "NamespaceTerminating"
 
 
@@ -194,10 +196,9 @@ def _resume(turn: Turn, since: datetime) -> None:
     """Go on after a suspension: it does not count towards deadlines. Timers that fell due meanwhile are due now."""
     pause = turn.now - since
     deadline = turn.run.deadline_at
+    if any(record.deadline_at is not None and not record.has_ended for record in turn.steps.values()):
+        turn.move_deadlines("the run was suspended")
     turn.change_run("RunResumed", actor="user", suspended_at=None, deadline_at=deadline and deadline + pause)
-    for record in list(turn.steps.values()):
-        if record.deadline_at is not None and not record.has_ended:
-            turn.change_step("DeadlineMoved", record.path, deadline_at=record.deadline_at + pause, reason="the run was suspended")
 
 
 # ------------------------------------------------------------------------------------------------------------- advancing
@@ -305,7 +306,8 @@ def _instead_of_compensated(turn: Turn, words: str) -> dict[str, Any]:
 def _let_go(turn: Turn, why: str, actor: str = "operator") -> None:
     """End a run without undoing the rest; what is not undone is named in the journal."""
     left = [record.path for record in to_undo(turn.program, turn.steps)]
-    words = f"{why}; not undone: {', '.join(left)}" if left else why
+    names = ", ".join(left[:MOST_NAMED]) + (f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else "")
+    words = f"{why}; not undone: {names}" if left else why
     if turn.run.phase in (None, Phase.RUNNING):
         _cancel(turn)
     turn.change_run("CompensationAbandoned", actor=actor, reason=words, **_instead_of_compensated(turn, words))

@@ -46,7 +46,7 @@ def effects_of(program: Program, state: State, observations: Observations) -> li
         if record.job is not None:
             wanted.add(record.job)
             found.extend(_for_step(program, record, observations))
-        elif record.call is not None:
+        elif record.call is not None and record.phase in (Phase.RUNNING, Phase.STOPPING):
             wanted.add(record.call)
             found.extend(_for_call(program, record, observations))
         elif record.child is not None:

@@ -20,6 +20,8 @@ from backstay.errors import ArchiveNeeded, IllegalTransition, TamperedState
 
 FORGOTTEN: Final = "IterationForgotten"
 """Kind of the entry that drops the records of an iteration, or of an early visit of a step that a goto leads back to; its path is theirs."""
+DEADLINES_MOVED: Final = "DeadlinesMoved"
+"""Kind of the entry, in a suspended run, that moves the deadlines of all steps that go on by the time since it was suspended."""
 MERGED: Final = frozenset({"vars", "answers", "added", "collected"})
 """Fields that an entry adds to, key by key; it replaces all others."""
 
@@ -31,6 +33,19 @@ def without(steps: Mapping[str, StepRecord], prefix: str) -> dict[str, StepRecor
         if not left.pop(path).has_ended:
             raise IllegalTransition(f"step {path!r} goes on and may not be forgotten")
     return left
+
+
+def moved_deadlines(run: RunRecord, steps: Mapping[str, StepRecord], entry: Entry) -> dict[str, StepRecord]:
+    """Return the records with their deadlines moved. Raises TamperedState where the run is not suspended."""
+    if run.suspended_at is None:
+        raise TamperedState(f"entry {entry.sequence} moves deadlines of a run that is not suspended")
+    pause = entry.time - run.suspended_at
+    late = {
+        path: replace(record, deadline_at=record.deadline_at + pause)
+        for path, record in steps.items()
+        if record.deadline_at is not None and not record.has_ended
+    }
+    return {**steps, **late}
 
 
 def hash_of(entry: Entry) -> str:
@@ -54,6 +69,8 @@ class Fold:
             raise TamperedState(f"entry {entry.sequence} does not follow entry {self.sequence}")
         if entry.kind == FORGOTTEN:
             self._steps = without(self._steps, entry.path)
+        elif entry.kind == DEADLINES_MOVED:
+            self._steps = moved_deadlines(self._run, self._steps, entry)
         elif entry.path:
             self._steps[entry.path] = changed_step(self._steps.get(entry.path), entry)
         else:
@@ -156,8 +173,17 @@ def verify(status: Mapping[str, Any], base: State | None = None) -> State:
         return _exactly(shown, window, base)
     if window.omitted:
         raise ArchiveNeeded(f"the status leaves out {window.omitted} steps; entries {base.sequence + 1} to {window.before} tell of them")
-    _check_chain(window.entries, window.head)
+    check_chain(window.entries, window.head)
     _check_newest(window.entries, shown)
+    return shown
+
+
+def remains(status: Mapping[str, Any]) -> State:
+    """Return what a status shows, where the older entries are lost and with them what it leaves out. Raises TamperedState as `verify` does."""
+    shown = codec.state_from_status(status)
+    window = window_of(status)
+    check_chain(window.entries, window.head)
+    _check_newest([entry for entry in window.entries if not entry.path or entry.path in shown.steps], shown)
     return shown
 
 
@@ -166,7 +192,7 @@ def _exactly(shown: State, window: Window, base: State) -> State:
         raise TamperedState("the status is older than what was written before")
     known = [entry for entry in window.entries if entry.sequence <= base.sequence]
     if known:
-        _check_chain(known, base.head)
+        check_chain(known, base.head)
     folded = fold(window.entries[len(known) :], base)
     _compare(shown, window, folded)
     return folded
@@ -186,7 +212,8 @@ def _compare(shown: State, window: Window, folded: State) -> None:
         raise TamperedState(f"the status does not show all its steps: {told}")
 
 
-def _check_chain(entries: Sequence[Entry], head: str) -> None:
+def check_chain(entries: Sequence[Entry], head: str) -> None:
+    """Raise TamperedState unless entries follow one another without a gap and end in the hash that seals them."""
     for before, after in pairwise(entries):
         if after.previous != hash_of(before) or after.sequence != before.sequence + 1:
             raise TamperedState(f"journal entry {after.sequence} does not follow entry {before.sequence}")
@@ -216,6 +243,10 @@ def _newest(entries: Sequence[Entry]) -> dict[str, dict[str, Json]]:
         if entry.kind == FORGOTTEN:
             newest = {path: changes for path, changes in newest.items() if not is_within(path, entry.path)}
             continue
+        if entry.kind == DEADLINES_MOVED:
+            newest = {
+                path: {key: value for key, value in changes.items() if not path or key != "deadlineAt"} for path, changes in newest.items()
+            }
         changes = newest.setdefault(entry.path, {})
         for key, value in entry.changes.items():
             changes[key] = {**(changes.get(key) or {}), **(value or {})} if key in MERGED else value

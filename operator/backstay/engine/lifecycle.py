@@ -10,12 +10,12 @@ fail      an attempt went wrong: another attempt, a handler, or Failed
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import Enum, auto
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from backstay.api.base import format_duration
 from backstay.api.faults import matches
 from backstay.engine.model import Fault, Phase, StepRecord
-from backstay.engine.node import Node
+from backstay.engine.node import Event, Node
 from backstay.engine.paths import handler_prefix, in_lap, join
 from backstay.engine.policies import lock
 from backstay.engine.policies.retry import delay_before
@@ -54,12 +54,16 @@ def advance(turn: Turn, node: Node, path: str) -> StepRecord | None:
     """Bring one step as far as it goes now. Returns None where it may not begin yet."""
     record = turn.steps.get(path)
     if record is None:
-        if turn.may_begin:
+        if turn.may_begin and _has_room(turn, node):
             _begin(turn, node, path)
             _forget_early_visits(turn, node, path)
     elif not record.has_ended and not turn.is_full:
         _proceed(turn, node, record)
     return turn.steps.get(path)
+
+
+def _has_room(turn: Turn, node: Node) -> bool:
+    return not node.machine.works or turn.has_room
 
 
 def _begin(turn: Turn, node: Node, path: str) -> None:
@@ -71,6 +75,17 @@ def _begin(turn: Turn, node: Node, path: str) -> None:
             node.machine.begin(turn, node, path)
     except EvaluationError as error:
         fail(turn, node, path, Fault("ExpressionError", "An expression failed", str(error)))
+
+
+def open_event(turn: Turn, node: Node, path: str) -> StepRecord | None:
+    """Begin to wait for something, of which a race decides when to look at it. Returns None where that may not begin yet."""
+    machine = cast(Event, node.machine)
+    if path not in turn.steps and turn.may_begin:
+        try:
+            machine.open(turn, node, path)
+        except EvaluationError as error:
+            fail(turn, node, path, Fault("ExpressionError", "An expression failed", str(error)))
+    return turn.steps.get(path)
 
 
 def skip(turn: Turn, node: Node, path: str, reason: str) -> None:
@@ -93,9 +108,9 @@ def _proceed(turn: Turn, node: Node, record: StepRecord) -> None:
         _time_out(turn, node, record)
     elif record.phase == Phase.CATCHING:
         _proceed_catching(turn, node, record)
-    elif lock.is_waiting(record):
+    elif lock.is_waiting(record) and _has_room(turn, node):
         _proceed_waiting_for_lock(turn, node, record)
-    elif record.phase == Phase.RETRYING and not turn.is_due(record.due_at):
+    elif lock.is_waiting(record) or (record.phase == Phase.RETRYING and not (turn.is_due(record.due_at) and turn.has_room)):
         return
     else:
         try:
@@ -283,7 +298,7 @@ def advance_list(turn: Turn, nodes: Sequence[Node], prefix: str) -> Standing:
         if turn.is_ending or record is None or not (record.has_ended or record.is_joined):
             return Standing(Outcome.GOING)
         if record.phase is Phase.FAILED or record.goto:
-            if not stop_list(turn, nodes, prefix):
+            if not stop_list(turn, nodes[: index + 1], prefix):
                 return Standing(Outcome.GOING)
             if record.phase is Phase.FAILED:
                 return Standing(Outcome.FAILED, record.error)
@@ -326,7 +341,7 @@ def _forget_early_visits(turn: Turn, node: Node, path: str) -> None:
     """Keep what is remembered of a step that a goto leads back to within bounds, unless there may be something to undo (DESIGN, promise 8)."""
     prefix, _, name = path.rpartition("/")
     name, _, lap = name.partition("~")
-    if not lap or path not in turn.steps or turn.program.undoes(node.path):
+    if not lap.isdigit() or path not in turn.steps or turn.program.undoes(node.path):
         return
     earlier = [visit for number in range(int(lap) - 1, 0, -1) if (visit := in_lap(prefix, name, number)) in turn.steps]
     for visit in earlier[KEPT_VISITS - 1 :]:

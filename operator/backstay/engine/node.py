@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from backstay.api.policies import Retry
 from backstay.api.steps import Dependency, Step
-from backstay.api.workflow import Defaults
+from backstay.api.workflow import Defaults, WorkflowSpec
 from backstay.engine.model import Json, StepRecord
 from backstay.engine.outputs import Declared
 from backstay.engine.policies.lock import LockNode
@@ -31,6 +31,9 @@ class Nesting(Protocol):
 
     def event(self, kind: str, action: Any, name: str, path: str, scope: Scope) -> "Node":
         """Compile an event that something waits for: an action without a step of its own."""
+
+    def template(self, name: str, path: str) -> "tuple[WorkflowSpec, tuple[Node, ...], Scope]":
+        """Compile the steps of a template for the step at a path. Returns the template as a workflow, its steps, and the list that they are."""
 
     def undoes_inside(self, path: str) -> bool:
         """Tell whether a step inside the structure at a path says how to undo it, once its lists are compiled."""
@@ -58,6 +61,13 @@ class Kind(Protocol):
 
     def outputs(self, turn: Turn, node: "Node", record: StepRecord) -> Json:
         """What a step that has succeeded produced, as expressions see it."""
+
+
+class Event(Kind, Protocol):
+    """The machine of a kind that waits for something to happen, and that a race can be about."""
+
+    def open(self, turn: Turn, node: "Node", path: str) -> None:
+        """Write the step's first entry and no more: whether it has happened already is for `proceed`. May raise EvaluationError."""
 
 
 class Instant:

@@ -20,7 +20,8 @@ from backstay.engine.policies.lock import compile_lock, compile_undo_lock
 from backstay.engine.scopes import Bound, Iterated, Scope, bind
 from backstay.engine.steps import KINDS
 from backstay.engine.steps.workflow import UNDO, UNDO_CHILD
-from backstay.engine.workspaces import compile_workspaces
+from backstay.engine.workspaces import Source, compile_workspaces
+from backstay.errors import InvalidDefinition, Problem
 
 UNDO_RETRY: Final = Retry(max_attempts=5, errors=("*",))
 """Undoing is tried harder than doing: on any error, until a person is needed."""
@@ -67,11 +68,14 @@ class Compiler:
 
     def __init__(self, spec: WorkflowSpec) -> None:
         self.defaults = spec.defaults
-        self.workspaces = compile_workspaces(spec.workspaces)
+        self.workspaces: Mapping[str, Source] = compile_workspaces(spec.workspaces)
         self.retry = spec.defaults.retry
         """What steps that do work get where they say nothing themselves; another one inside a compensation."""
         self.nodes: dict[str, Node] = {}
         self.undoable = False
+        self.spec = spec
+        self.open: list[str] = []
+        """The templates whose steps are being compiled, the outermost first."""
 
     def steps(
         self, steps: Iterable[Step], prefix: str, outer: Scope | None, extra: tuple[str, ...] = (), iterated: Iterated | None = None
@@ -81,6 +85,22 @@ class Compiler:
         for step in steps:
             scope.nodes[step.name] = self.step(step, prefix, scope)
         return tuple(scope.nodes.values())
+
+    def template(self, name: str, path: str) -> tuple[WorkflowSpec, tuple[Node, ...], Scope]:
+        """Compile the steps of a template for the step at a path. Returns the template as a workflow, its steps, and the list that they are.
+
+        Raises InvalidDefinition for a template that is not there or uses itself, which `check_workflow` tells before.
+        """
+        spec = self.spec.of_template(name)
+        if spec is None or name in self.open:
+            words = "uses itself" if spec is not None else "is not there"
+            raise InvalidDefinition([Problem(path, f"the template {name!r} {words}")])
+        self.open.append(name)
+        scope = Scope(segments_of(path), is_template=True)
+        for step in spec.steps or ():
+            scope.nodes[step.name] = self.step(step, path, scope)
+        self.open.pop()
+        return spec, tuple(scope.nodes.values()), scope
 
     def undoes_inside(self, path: str) -> bool:
         """Tell whether a step inside the structure at a path says how to undo it, once its lists are compiled."""
@@ -150,6 +170,8 @@ class Compiler:
 
 def compile_program(spec: WorkflowSpec) -> Program:
     """Compile a workflow that has been validated. Raises InvalidExpression where one does not parse."""
+    if spec.is_library:
+        raise InvalidDefinition([Problem("", "it has templates and no body: run one of its templates, as in workflow: {name: …, template: …}")])
     compiler = Compiler(spec)
     kind = "steps" if spec.steps is not None else "dag"
     root = compiler.bare(kind, getattr(spec, kind), "", ROOT, Scope(0))

@@ -33,6 +33,8 @@ class Scope:
     nodes: dict[str, "Node"] = field(default_factory=dict)
     iterated: "Iterated | None" = None
     """In the body of a structure that is run again and again: what its names stand for."""
+    is_template: bool = False
+    """Whether it is the list of a template: what is seen as `params` is what the step was given that it is inside of."""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -47,6 +49,13 @@ class Scope:
         """Find the innermost list that has an additional name."""
         scope: Scope | None = self
         while scope is not None and name not in scope.extra:
+            scope = scope.outer
+        return scope
+
+    def template(self) -> "Scope | None":
+        """Return the list of the template that this list is in, or None where it is in none."""
+        scope: Scope | None = self
+        while scope is not None and not scope.is_template:
             scope = scope.outer
         return scope
 

@@ -7,6 +7,7 @@ from typing import Any
 from backstay.engine import bounds, codec
 from backstay.engine.conditions import conditions, going_on, shown_status
 from backstay.engine.model import Entry, Json, State
+from backstay.engine.paths import static
 from backstay.engine.program import Program
 
 
@@ -38,7 +39,8 @@ def render(
 
 def progress(program: Program, state: State) -> str:
     """Return how many of the outermost steps are done, as `2/6`."""
-    done = sum(1 for path in program.top_level if path in state.steps and state.steps[path].is_done)
+    latest = {static(path): record for path, record in state.steps.items()} if program.leads_back else state.steps
+    done = sum(1 for path in program.top_level if path in latest and latest[path].is_done)
     return f"{done}/{len(program.top_level)}"
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -33,6 +33,10 @@ MOST_BYTES: Final = 150_000
 """What the entries of one turn may take before nothing new begins in it."""
 LAPS: Final = "laps"
 _LAP: Final = re.compile(r"[^~:\[]*~(\d+)")
+INPUTS_BYTES: Final = 150_000
+"""What the inputs of unconfirmed attempts may take before no other begins: they stand in the status, and in memory."""
+LOOK_AGAIN: Final = timedelta(seconds=1)
+"""How soon to look whether there is room again, where nothing that was begun just now makes it."""
 ENTRY_BYTES: Final = 250
 """What an entry takes besides its changes, about."""
 
@@ -53,6 +57,10 @@ class Turn:
         self.wake_at: datetime | None = None
         self._ending = False
         self._bytes = 0
+        self._waiting_bytes = sum(_size_of_inputs(record) for record in self.steps.values() if record.inputs is not None)
+        """What the inputs take of attempts that are not confirmed: they stand in the records, so that the deed can be repeated."""
+        self._has_begun = False
+        """Whether an attempt has begun in this turn."""
         self.memory: dict[object, Any] = {}
         """What was worked out in this turn and would be again: never more than a cache."""
         self.params: Mapping[str, Json] = parameters(program, identity)
@@ -74,6 +82,9 @@ class Turn:
         entry = self._entry(event, path, attempt, reason, actor, codec.changes_to_json(StepRecord, different))
         after = journal.changed_step(record, entry)
         self.steps[path] = after
+        if "inputs" in different:
+            self._has_begun = self._has_begun or after.inputs is not None
+            self._waiting_bytes += _size_of_inputs(after) - (_size_of_inputs(record) if record else 0)
         if record is None and LAPS in self.memory:
             _note_lap(self.memory[LAPS], path)
         return after
@@ -93,6 +104,11 @@ class Turn:
         """Write an entry that drops the records of all steps in the list at `prefix`: a long ended iteration."""
         self._entry(journal.FORGOTTEN, prefix, 0, "", "operator", {})
         self.steps = journal.without(self.steps, prefix)
+
+    def move_deadlines(self, reason: str) -> None:
+        """Write an entry that moves the deadlines of all steps that go on by the time for which the run was suspended."""
+        entry = self._entry(journal.DEADLINES_MOVED, "", 0, reason, "operator", {})
+        self.steps = journal.moved_deadlines(self.run, self.steps, entry)
 
     def _entry(self, kind: str, path: str, attempt: int, reason: str, actor: str, changes: Mapping[str, Json]) -> Entry:
         entry = Entry(self.sequence + 1, self.now, kind, path, attempt, actor, reason, changes, self.head)
@@ -125,6 +141,19 @@ class Turn:
             self.wake(self.now)
             return True
         return False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more attempt may begin: not while too much is kept for those that have begun and are not confirmed."""
+        if self._waiting_bytes <= INPUTS_BYTES:
+            return True
+        self.wake(self.now if self._has_begun else self.now + LOOK_AGAIN)
+        return False
+
+    @property
+    def is_short_of_room(self) -> bool:
+        """Whether attempts should be confirmed as soon as may be."""
+        return 2 * self._waiting_bytes > INPUTS_BYTES
 
     @property
     def may_begin(self) -> bool:
@@ -177,7 +206,7 @@ class Turn:
         if bound.template.is_constant:
             return {}
         data: dict[str, Json] = {
-            "params": dict(self.params),
+            "params": dict(self._params(bound.scope, path)),
             "vars": dict(self.run.vars),
             "run": {
                 "name": self.identity.name,
@@ -190,6 +219,14 @@ class Turn:
         for name in bound.scope.extras():
             data[name] = values[name] if name in values else self._extra(name, bound.scope, path)
         return data
+
+    def _params(self, scope: Scope, path: str) -> Mapping[str, Json]:
+        """Return the run's parameters, or inside a template those that it was given."""
+        template = scope.template()
+        if template is None:
+            return self.params
+        record = self.steps.get(prefix_of(path, template.segments))
+        return (record.params if record else None) or {}
 
     def lap(self, prefix: str) -> int:
         """Return how many laps the list at `prefix` is in: the latest one in which a step of it has begun."""
@@ -243,6 +280,10 @@ def _note_lap(laps: dict[str, int], path: str) -> None:
     prefix, _, name = path.rpartition("/")
     if found := _LAP.match(name):
         laps[prefix] = max(laps.get(prefix, 1), int(found[1]))
+
+
+def _size_of_inputs(record: StepRecord) -> int:
+    return 0 if record.inputs is None else len(orjson.dumps(record.inputs))
 
 
 def _different(record: RunRecord | StepRecord, changes: Mapping[str, Any]) -> dict[str, Any]:

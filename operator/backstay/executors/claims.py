@@ -34,4 +34,6 @@ async def _check_ours(client: Client, run: RunRef, name: str) -> None:
         words = f"the PersistentVolumeClaim {run.namespace}/{name}, which a workspace needs, is there already, {whose(found)}"
         raise errors.Invalid(409, "AlreadyExists", f"{words}; choose another name, or mount it as existingClaim")
     if found["metadata"].get("deletionTimestamp"):
-        raise errors.Conflict(409, "Conflict", f"the PersistentVolumeClaim {run.namespace}/{name} is being deleted")
+        raise errors.Invalid(
+            409, "Conflict", f"somebody is deleting the PersistentVolumeClaim {run.namespace}/{name}, which a workspace needs"
+        )

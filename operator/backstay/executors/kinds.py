@@ -12,5 +12,5 @@ EXECUTORS: Final[Mapping[str, Execute]] = {
 }
 """By kind of step."""
 
-LIMIT_THEMSELVES: Final = frozenset({"resource"})
+LIMIT_THEMSELVES: Final = frozenset({"http", "resource"})
 """Kinds whose executor says itself how much may go on at once: one that only waits must not hold up one that works."""

@@ -143,4 +143,3 @@ def spec_of(slots: Slots) -> dict[str, Any]:
 
 def _precondition(semaphore: SeenSemaphore) -> dict[str, Any]:
     return {"op": "replace", "path": "/metadata/resourceVersion", "value": str(semaphore.resource_version)}
-

@@ -88,7 +88,10 @@ def judge(spec: Mapping[str, Any]) -> list[Problem]:
         parsed = parse_workflow(spec)
         problems = list(check_workflow(parsed))
         if not any(problem.severity == "error" for problem in problems):
-            compile_program(parsed)
+            for body in () if parsed.is_library else (parsed,):
+                compile_program(body)
+            for template in parsed.templates:
+                compile_program(parsed.of_template(template.name) or parsed)
         return problems
     except InvalidDefinition as error:
         return list(error.problems)

@@ -140,7 +140,7 @@ def _ranges(text: str, ranges: str) -> tuple[Network, ...]:
     try:
         return (ipaddress.ip_network(ranges),) if ranges else ()
     except ValueError as error:
-        raise ValueError(f"{text!r}: after = stands a range of addresses, as in 10.20.0.0/16 ({error})") from None
+        raise ValueError(f"{text!r}: a range of addresses is written as in 10.20.0.0/16 ({error})") from None
 
 
 def is_internal_name(host: str) -> bool:
@@ -197,10 +197,9 @@ class HostRules:
             raise HostForbidden(self._words(url, address))
 
     def _unknown(self, url: Url) -> str:
-        entry = url.authority if url.port != DEFAULT_PORTS[url.scheme] else url.host
         allowed = ", ".join(entry.text for entry in self.entries[:10])
         found = f"only these are: {allowed}{' …' if len(self.entries) > 10 else ''}" if allowed else "none is"
-        return f'{url.scheme}://{url.authority} is not allowed in this installation ({found}); have "{entry}" added to http.allowedHosts'
+        return f'{url.scheme}://{url.authority} is not allowed in this installation ({found}); have "{url.authority}" added to http.allowedHosts'
 
     def _words(self, url: Url, address: Address) -> str:
         place = real(address)
@@ -208,6 +207,6 @@ class HostRules:
         if self.zone_of(address) is Zone.NEVER:
             return f"{url.host} leads to {address}, which is {zone}; no installation allows it"
         if url.address is not None:
-            return f"{url.host} is {zone}, which only an entry of its own allows; have it added to http.allowedHosts"
-        named = f"{url.host}={place}/{place.max_prefixlen}"
+            return f'{url.host} is {zone}, which only an entry of its own allows; have "{url.authority}" added to http.allowedHosts'
+        named = f"{url.authority}={place}/{place.max_prefixlen}"
         return f'{url.host} leads to {address}, which is {zone}; where that is meant, have "{named}" added to http.allowedHosts'

@@ -22,7 +22,7 @@ from backstay.engine.model import (
 )
 from backstay.engine.policies.queueing import Claim
 from backstay.errors import Denied, Forbidden, Invalid, Unavailable
-from backstay.executors import job, refusals
+from backstay.executors import claims, job, refusals
 from backstay.kube import resources
 from backstay.kube.client import Client
 from backstay.names import FINALIZER
@@ -100,6 +100,7 @@ class Actor:
             self._hold(known, effect, fault)
             return
         try:
+            await claims.ensure(self._client, ref_of(known.run), effect.inputs.get("claims") or [], known.claims)
             seen = await job.start(self._client, ref_of(known.run), effect)
         except Denied as error:
             self._refuse(known, effect, Refusal("AdmissionDenied", refusals.reason(error.message)))

@@ -24,7 +24,9 @@ TELL_SECONDS: Final = 5.0
 class ActiveRuns:
     """Who goes on and who waits. A limit of 0 is none. Single-threaded; nothing here waits."""
 
-    def __init__(self, most: int, most_per_namespace: int, wake: Callable[[Key], None], metrics: Metrics, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, most: int, most_per_namespace: int, wake: Callable[[Key], None], metrics: Metrics, now: Callable[[], datetime]
+    ) -> None:
         self.most = most
         self.most_per_namespace = most_per_namespace
         self._wake = wake

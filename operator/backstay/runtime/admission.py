@@ -166,7 +166,9 @@ class Admission:
         fact = self.semaphores.slot(uid)
         if fact is None or not fact.place:
             return None if fact is not None and fact.held else Queued()
-        words = f"Workflow {workflow_of(known.run)}" + (f', key "{limit.key}"' if limit.key else "") + f" ({_limit_words(limit.concurrency)})"
+        words = (
+            f"Workflow {workflow_of(known.run)}" + (f', key "{limit.key}"' if limit.key else "") + f" ({_limit_words(limit.concurrency)})"
+        )
         match limit.concurrency.on_conflict:
             case OnConflict.REFUSE:
                 detail = f"{words}: {_held_by(fact) or 'no slot is free'}; concurrency.onConflict refuses runs beyond the limit"

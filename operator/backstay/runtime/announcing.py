@@ -73,7 +73,7 @@ class Announcer:
         log.debug("%s: %s %s", key_of(run), entry.kind, words)
         if entry.kind in WARNINGS:
             self._events.announce(ref_of(run), "Warning", entry.kind, words)
-        elif entry.kind in NOTES or (entry.kind in ("JobSeen", "JobHeld") and entry.changes.get("message")):
+        elif entry.kind in NOTES or (entry.kind in ("JobSeen", "JobHeld", "CallWaits") and entry.changes.get("message")):
             self._events.announce(ref_of(run), "Normal", entry.kind if entry.kind in NOTES else "Waiting", words)
 
     def _tell_abandoned(self, run: Object, entry: Entry, *, namespace_goes: bool) -> None:

@@ -35,6 +35,10 @@ PAGE: Final = 20
 """WorkflowJournals that are read at a time: each takes some 60 KB, and at most some 400 KB."""
 
 
+class Overtaken(Conflict):
+    """More entries were moved than the status knows that it was moved from."""
+
+
 class Archive:
     """Moves entries to WorkflowJournals, and reads them where a status alone does not tell what a run's state is."""
 
@@ -46,7 +50,7 @@ class Archive:
     async def move(self, run: RunRef, written: Sequence[Mapping[str, Any]], count: int) -> bounds.Moved:
         """Move the oldest `count` of the entries that stand in a run's written status. Doing so again is the same deed.
 
-        Raises Conflict where more was moved than this status knows: it is not the newest. ArchiveIncomplete where something else has the
+        Raises Overtaken where more was moved than this status knows: it is not the newest. ArchiveIncomplete where something else has the
         name, and what the API server answers otherwise.
         """
         wanted = journals.manifest(run, written[:count])
@@ -65,15 +69,16 @@ class Archive:
     async def _moved_before(self, run: RunRef, written: Sequence[Mapping[str, Any]]) -> bounds.Moved:
         """Somebody was here before, perhaps this operator itself: what was moved then counts, if it is what the status holds."""
         name = journal_name(run.name, run.uid, written[0]["sequence"])
-        try:
-            part = journals.part_of(await self._client.get(JOURNALS, run.namespace, name))
-        except NotFound as error:
-            raise Conflict(409, "Conflict", f"WorkflowJournal {name} was there and was deleted just now") from error
+        page = await self._client.list(JOURNALS, run.namespace, field_selector=f"metadata.name={name}")
+        found = next((item for item in page.items if item["metadata"]["name"] == name), None)
+        if found is None:
+            raise Conflict(409, "Conflict", f"WorkflowJournal {name} was there and was deleted just now")
+        part = journals.part_of(found)
         known = journal.window_of({"journal": {"entries": list(written), "archived": part.first - 1}}).entries
         if part.run_uid != run.uid or part.entries[: len(known)] != known[: len(part.entries)]:
             raise ArchiveIncomplete(f"WorkflowJournal {name} holds other entries than those that are to be moved to it")
         if part.last > known[-1].sequence:
-            raise Conflict(
+            raise Overtaken(
                 409, "Conflict", f"WorkflowJournal {name} holds entries up to {part.last}, and the status ends with {known[-1].sequence}"
             )
         return bounds.Moved(part.last)
@@ -109,7 +114,7 @@ class Archive:
                     return found.state
                 await asyncio.sleep(0)  # other runs go on meanwhile
         if found.sequence < last:
-            raise ArchiveIncomplete(await self._missing(run, found.sequence + 1, last))
+            raise ArchiveIncomplete(await self.missing(run, found.sequence + 1, last))
         return found.state
 
     async def parts(self, run: RunRef, first: int = 1) -> AsyncGenerator[Part, None]:
@@ -126,7 +131,8 @@ class Archive:
                     first = max(first, part.last + 1)
                     yield part
 
-    async def _missing(self, run: RunRef, first: int, last: int) -> str:
+    async def missing(self, run: RunRef, first: int, last: int) -> str:
+        """Say which entries are missing; and where there are those of a run of the same name, that this one seems to be a copy of it."""
         words = f"the entries {first} to {last} of its journal are in no WorkflowJournal of this run (UID {run.uid})"
         page = await self._client.list(JOURNALS, run.namespace, field_selector=f"spec.run.name={run.name}")
         others = sorted({str(item["spec"]["run"]["uid"]) for item in page.items if item["spec"]["run"]["name"] == run.name} - {run.uid})
@@ -153,7 +159,7 @@ def _without(run: Object, window: journal.Window, error: ArchiveIncomplete) -> R
     kept = {key: value for key, value in status["journal"].items() if key != "archived"} | {"dropped": window.before}
     rest = {key: value for key, value in status.items() if key != "stepsOmitted"} | {"journal": kept}
     told = f"{error}; it is being deleted, and goes on with the steps that its status shows: {window.omitted} others are not known any more"
-    return Reading(run, journal.verify(rest), rest, tampered=told)
+    return Reading(run, journal.remains(rest), rest, tampered=told)
 
 
 async def _served(pages: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:

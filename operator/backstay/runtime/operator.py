@@ -136,7 +136,7 @@ class Operator:
         self.spawn(self._work(), "queue")
 
     async def _work(self) -> None:
-        for informer in self.jobs.informers():
+        for informer in (*self.jobs.informers(), *self.semaphores.informers()):
             await informer.synced.wait()
         log.info("ready: Jobs and Pods are known")
         self.spawn(self.sweeper.run(), "sweeper")

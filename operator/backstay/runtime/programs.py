@@ -14,7 +14,8 @@ import orjson
 from backstay.api.validate import check_workflow, parse_run, parse_workflow
 from backstay.engine.model import Fault
 from backstay.engine.program import Program, compile_program
-from backstay.errors import InvalidDefinition, NotFound
+from backstay.errors import InvalidDefinition, NotFound, Problem
+from backstay.expressions.words import quoted, suggestion, there_are
 from backstay.kube import resources
 from backstay.kube.client import Client
 from backstay.names import LABEL_WORKFLOW, digest, label_value
@@ -50,18 +51,20 @@ class Programs:
             return Resolution(fault=fault)
         if reference.get("inline") is not None:
             return await self._inline(reference["inline"])
+        template = reference.get("template")
         if pinned:
             number = run["status"]["revision"].get("number", 0)
-            return await self._pinned(run["metadata"]["namespace"], pinned, number)
-        return await self._newest(run["metadata"]["namespace"], str(reference.get("name") or ""), reference.get("revision"))
+            return await self._pinned(run["metadata"]["namespace"], pinned, number, template)
+        return await self._newest(run["metadata"]["namespace"], str(reference.get("name") or ""), reference.get("revision"), template)
 
     async def _inline(self, spec: Mapping[str, Any]) -> Resolution:
         return await self._compiled(
             f"inline/{digest(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS).decode(), length=32)}", spec, ("", 0), "workflow.inline"
         )
 
-    async def _pinned(self, namespace: str, name: str, number: int) -> Resolution:
-        cached = self._cached(f"{namespace}/{name}")
+    async def _pinned(self, namespace: str, name: str, number: int, template: str | None) -> Resolution:
+        key = f"{namespace}/{name}/{template or ''}"
+        cached = self._cached(key)
         if cached is not None:
             return Resolution(cached, (name, number))
         try:
@@ -69,9 +72,9 @@ class Programs:
         except NotFound:
             detail = f"ControllerRevision {name}, which this run is pinned to, is gone; restore it from a backup, or delete the run"
             return Resolution(missing=Fault("WorkflowNotFound", "The pinned revision is gone", detail))
-        return await self._compiled(f"{namespace}/{name}", found["data"], (name, number))
+        return await self._compiled(key, found["data"], (name, number), template=template)
 
-    async def _newest(self, namespace: str, name: str, number: int | None) -> Resolution:
+    async def _newest(self, namespace: str, name: str, number: int | None, template: str | None) -> Resolution:
         workflow = self.workflows.get((namespace, name))
         if workflow is None:
             detail = (
@@ -79,30 +82,32 @@ class Programs:
             )
             return Resolution(missing=Fault("WorkflowNotFound", "The workflow is not there", detail))
         if number is not None:
-            return await self._numbered(namespace, name, number)
+            return await self._numbered(namespace, name, number, template)
         status = workflow.get("status") or {}
         valid = next((item for item in status.get("conditions") or () if item["type"] == "Valid"), None)
         if valid is None or status.get("observedGeneration") != workflow["metadata"].get("generation"):
             return Resolution(missing=Fault("WorkflowNotReady", "", f'Workflow "{name}" has not been looked at yet'))
         if valid["status"] != "True":
             return Resolution(fault=Fault("InvalidWorkflow", "The workflow cannot be run", f'Workflow "{name}": {valid["message"]}'))
-        return await self._pinned(namespace, status["revision"]["name"], status["revision"]["number"])
+        return await self._pinned(namespace, status["revision"]["name"], status["revision"]["number"], template)
 
-    async def _numbered(self, namespace: str, name: str, number: int) -> Resolution:
+    async def _numbered(self, namespace: str, name: str, number: int, template: str | None) -> Resolution:
         page = await self._client.list(resources.CONTROLLER_REVISIONS, namespace, label_selector=f"{LABEL_WORKFLOW}={label_value(name)}")
         for item in page.items:
             if item.get("revision") == number:
-                return await self._pinned(namespace, item["metadata"]["name"], number)
+                return await self._pinned(namespace, item["metadata"]["name"], number, template)
         known = ", ".join(sorted(str(item.get("revision")) for item in page.items)) or "none"
         detail = f'spec.workflow.revision: Workflow "{name}" has no revision {number}; there are: {known}'
         return Resolution(fault=Fault("WorkflowNotFound", "The revision is not there", detail))
 
-    async def _compiled(self, key: str, spec: Mapping[str, Any], revision: tuple[str, int], prefix: str = "") -> Resolution:
+    async def _compiled(
+        self, key: str, spec: Mapping[str, Any], revision: tuple[str, int], prefix: str = "", template: str | None = None
+    ) -> Resolution:
         async with self._compiling:
             program = self._cached(key)
             if program is None:
                 try:
-                    program = self._cache[key] = await asyncio.to_thread(build, spec)  # thousands of steps take seconds
+                    program = self._cache[key] = await asyncio.to_thread(build, spec, template)  # thousands of steps take seconds
                 except InvalidDefinition as error:
                     return Resolution(fault=Fault("InvalidWorkflow", "The workflow cannot be run", _words(error, prefix)))
             while len(self._cache) > CACHED:
@@ -128,13 +133,20 @@ def _own_fault(run: Object) -> Fault | None:
     return None
 
 
-def build(spec: Mapping[str, Any]) -> Program:
-    """Judge and compile a definition. Raises InvalidDefinition."""
+def build(spec: Mapping[str, Any], template: str | None = None) -> Program:
+    """Judge and compile a definition, or one of its templates as a workflow of its own. Raises InvalidDefinition."""
     parsed = parse_workflow(spec)
     problems = [problem for problem in check_workflow(parsed) if problem.severity == "error"]
     if problems:
         raise InvalidDefinition(problems)
-    return compile_program(parsed)
+    if template is None:
+        return compile_program(parsed)
+    found = parsed.of_template(template)
+    if found is None:
+        known = [item.name for item in parsed.templates]
+        words = f"there is no template {quoted(template)}; {there_are(known)}{suggestion(template, known)}"
+        raise InvalidDefinition([Problem("templates", words)])
+    return compile_program(found)
 
 
 def _words(error: InvalidDefinition, prefix: str) -> str:

@@ -26,7 +26,7 @@ from backstay.runtime import pending
 from backstay.runtime.acting import Actor
 from backstay.runtime.admission import Admission, Queued
 from backstay.runtime.announcing import Announcer
-from backstay.runtime.archive import Archive
+from backstay.runtime.archive import Archive, Overtaken
 from backstay.runtime.calls import Calls
 from backstay.runtime.children import Children
 from backstay.runtime.jobs import JobWatches
@@ -133,7 +133,7 @@ class Reconciler:
             await self._show_pending(key, known, resolution)
             return
         if decision.entries:
-            await self._persist(key, known, program, decision, reading)
+            await self._persist(key, program, decision, reading)
         effects = effects_of(program, decision.state, observations)
         if effects and not decision.entries and not await self._is_newest(reading.run):
             return
@@ -224,7 +224,7 @@ class Reconciler:
 
     # -------------------------------------------------------------------------------------------------------- persist
 
-    async def _persist(self, key: Key, known: Known, program: Program, decision: Decision, reading: Reading) -> None:
+    async def _persist(self, key: Key, program: Program, decision: Decision, reading: Reading) -> None:
         generation = reading.run["metadata"].get("generation", 0)
         moved = await self._move(decision, reading)
         status = render(program, decision.state, decision.entries, reading.status, generation, self.now(), moved)
@@ -246,7 +246,7 @@ class Reconciler:
         with self.metrics.timed("persist"):
             try:
                 return await self.archive.move(ref_of(reading.run), written, count)
-            except Conflict as error:
+            except Overtaken as error:
                 if await self._is_newest(reading.run):
                     raise ArchiveIncomplete(error.message) from error
                 raise

@@ -46,7 +46,7 @@ LINE_SECONDS: Final = 2.0
 """How often a line that only grew is written: for eyes, and for an operator that takes over."""
 TELL_SECONDS: Final = 5.0
 """How often those who wait are told a new place, at most."""
-STRANGER_SECONDS: Final = 10.0
+STRANGER_SECONDS: Final = 3.0
 """How long a holder that nobody here has asked for is left alone, and then, if it is right, until it is asked again six times as long."""
 IDLE_SECONDS: Final = 600.0
 """How long one of ours is kept that nobody uses."""
@@ -147,9 +147,7 @@ class Semaphores:
         """Ask for a slot, or say that a step which has one has begun. Asking twice is asking once. Where there is no such Semaphore, it is made
         with `slots`; one of ours is kept in line with them."""
         place = (run.namespace, name)
-        desk = self._desks.get(place)
-        if desk is None:
-            desk = self._desks[place] = _Desk(slots)
+        desk = self._desks.get(place) or self._open(place, slots)
         want = desk.wanted.get(claim.id)
         is_same = want is not None and want.run is not None and (want.claim, want.has_begun) == (claim, has_begun)
         if is_same and desk.slots == slots:
@@ -165,6 +163,14 @@ class Semaphores:
             desk.line_changed = True
             desk.new.append(claim.id)
         self._wake_desk(place)
+
+    def _open(self, place: _Place, slots: Slots) -> _Desk:
+        """Open a desk; those who stand in line already, as an operator before this one has written, keep their order."""
+        desk = self._desks[place] = _Desk(slots, used_at=_loop_time())
+        found = self._seen(place)
+        if found is not None:
+            _take_in(desk, found)
+        return desk
 
     def leave(self, uid: str, path: str) -> None:
         """Give a slot back, or leave the line."""
@@ -201,7 +207,9 @@ class Semaphores:
         """Return all who hold or want a slot of a key, the oldest first. Of a holder, `since` is when it asked, where that is known here."""
         desk = self._desks.get((namespace, name))
         wanted = desk.wanted if desk else {}
-        held = [wanted[id_].claim if id_ in wanted else claim for id_, claim in self._holders((namespace, name)).items() if claim.key == key]
+        held = [
+            wanted[id_].claim if id_ in wanted else claim for id_, claim in self._holders((namespace, name)).items() if claim.key == key
+        ]
         waiting = [claim for _, claim in desk.lines.line(key)] if desk else []
         return sorted((*held, *waiting), key=lambda claim: claim.since)
 
@@ -242,7 +250,7 @@ class Semaphores:
             self._queue.retry(key)  # the newer version is on its way here, and wakes the desk
         except ApiError as error:
             delay = self._queue.retry(key, error.retry_after_seconds or 0.0, 10.0)
-            log.warning("Semaphore %s cannot be written, trying again in %.1f s: %s", key, error, delay)
+            log.warning("Semaphore %s cannot be written, trying again in %.1f s: %s", key, delay, error)
             for run in self._waiting_runs(place):
                 self._trouble(run, error)
 
@@ -259,7 +267,7 @@ class Semaphores:
         if desk is None:
             if found is None or not (found.holders or found.waiting or found.is_ours):
                 return
-            desk = self._desks[place] = _Desk(found.slots, used_at=_loop_time())
+            desk = self._open(place, found.slots)
         if desk.wanted:
             desk.used_at = _loop_time()
         found = await self._as_it_should_be(place, desk, found)
@@ -287,10 +295,7 @@ class Semaphores:
 
     async def _recognise(self, key: Key, desk: _Desk, found: SeenSemaphore) -> None:
         """Take in those who stand in the Semaphore and have not asked here; find out about holders that stay strangers."""
-        for claim in found.waiting:
-            if claim.id not in desk.wanted and claim.id not in desk.leaving and claim.id not in found.holders:
-                desk.wanted[claim.id] = _Want(claim, None)
-                desk.lines.add(claim)
+        _take_in(desk, found)
         now = _loop_time()
         for id_ in [id_ for id_ in desk.strangers if id_ not in found.holders or self._is_known(desk, id_)]:
             del desk.strangers[id_]
@@ -352,19 +357,23 @@ class Semaphores:
             found = self._remember(await semaphore.write(self._client, found, status))
         desk.leaving -= gone
         for claim in granted:
-            desk.lines.remove(claim.id)
             self._metrics.slot_granted(_kind(place), (now - claim.since).total_seconds())
-            want = desk.wanted.get(claim.id)
-            if want is not None and want.run is not None:
-                self._wake(want.run)
+            self._granted(desk, claim.id)
         return found
 
-    @staticmethod
-    def _line_up(desk: _Desk, found: SeenSemaphore, now: datetime) -> dict[str, Claim]:
+    def _granted(self, desk: _Desk, id_: str) -> None:
+        """Somebody in line has a slot: whoever asked for it here may go on."""
+        desk.lines.remove(id_)
+        want = desk.wanted.get(id_)
+        if want is not None and want.run is not None:
+            self._wake(want.run)
+
+    def _line_up(self, desk: _Desk, found: SeenSemaphore, now: datetime) -> dict[str, Claim]:
         """Return who holds a slot before anybody new gets one. Everybody else who wants one stands in line: nobody falls between."""
         holders = {id_: claim for id_, claim in found.holders.items() if id_ not in desk.leaving}
         for id_ in holders:
-            desk.lines.remove(id_)
+            if id_ in desk.lines:  # another operator gave it, or the answer to our own write was lost
+                self._granted(desk, id_)
         for id_, want in desk.wanted.items():
             if id_ in holders:
                 continue
@@ -443,6 +452,14 @@ class Semaphores:
             log.info("%s: nobody has used it for a while, so it is taken away", key)
         if not desk.wanted and not desk.leaving:
             del self._desks[place]
+
+
+def _take_in(desk: _Desk, found: SeenSemaphore) -> None:
+    """Take in those who stand in line in the Semaphore, and have not asked here."""
+    for claim in found.waiting:
+        if claim.id not in desk.wanted and claim.id not in desk.leaving and claim.id not in found.holders:
+            desk.wanted[claim.id] = _Want(claim, None)
+            desk.lines.add(claim)
 
 
 class _Words:

@@ -29,6 +29,8 @@ class Known:
     refused: dict[str, Refusal] = field(default_factory=dict)
     held: dict[str, Fault] = field(default_factory=dict)
     vanished: set[str] = field(default_factory=set)
+    claims: set[str] = field(default_factory=set)
+    """Names of the PersistentVolumeClaims that are known to be made."""
     has_left: bool = False
     """Whether the watch told that it is gone; only the API server knows whether it is."""
     terminating: bool = False

@@ -88,6 +88,11 @@ TABLE: list[tuple[str, str, list[str]]] = [
         [": outputs are taken from one object; a deletion, a wait for gone and a selector have none"],
     ),
     (
+        "a name that expressions cannot use",
+        f'{{get: {{{CONFIG_MAP}, name: a}}, outputs: {{a-b: "${{ object }}"}}}}',
+        [': outputs: "a-b" is no name; write letters, digits and underscores, as in readyReplicas'],
+    ),
+    (
         "a namespace for what is in none",
         "{create: {apiVersion: v1, kind: Namespace, metadata: {name: a, namespace: b}}, own: true}",
         [

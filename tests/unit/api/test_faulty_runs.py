@@ -121,7 +121,7 @@ def test_a_long_value_is_cut_and_what_is_wrong_with_it_is_not() -> None:
 
 
 def workflow_with(schema: Any) -> dict[str, Any]:
-    return {"parameters": [{"name": "x", "schema": schema}], "steps": [{"name": "a", "job": {"image": "x"}}]}
+    return {"parameters": [{"name": "x", "schema": schema}], "steps": [{"name": "a", "job": {"image": "x", "args": ["${ params.x }"]}}]}
 
 
 HOSTILE: dict[str, tuple[Any, Any]] = {

@@ -48,5 +48,5 @@ def test_every_setting_is_told_with_its_default() -> None:
     for setting in fields(Settings):
         row = re.search(rf"^\|.*`BACKSTAY_{setting.name.upper()}`.*\| (\S+) \|$", PAGE, re.MULTILINE)
         assert row, f"docs/cli.md does not tell of BACKSTAY_{setting.name.upper()}"
-        default = "all" if setting.default == () else str(setting.default).removesuffix(".0")
-        assert row[1].strip("`") == (default if setting.name != "bind_address" else "0.0.0.0")
+        default = "none" if setting.default in ((), "") else str(setting.default).removesuffix(".0")
+        assert row[1].strip("`") == {"bind_address": "0.0.0.0", "namespaces": "all"}.get(setting.name, default)

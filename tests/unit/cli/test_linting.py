@@ -146,3 +146,10 @@ def test_every_example_is_without_fault() -> None:
     assert len(files) > 10
     report = lint([Source(str(path), path.read_text(), named=False) for path in files])
     assert (lines(report), report.unchecked) == ([], [])
+
+
+def test_a_semaphore_is_judged_as_well() -> None:
+    text = "apiVersion: backstay.dev/v1alpha1\nkind: Semaphore\nmetadata: {name: bank}\nspec:\n  limit: LIMIT\n"
+    assert [str(found) for found in lint([Source("a.yaml", text.replace("LIMIT", "3"))]).findings] == []
+    (found,) = lint([Source("a.yaml", text.replace("LIMIT", "-1"))]).findings
+    assert (found.line, found.subject) == (5, "Semaphore bank")

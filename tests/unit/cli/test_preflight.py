@@ -15,7 +15,7 @@ from backstay.kube.client import Client
 from tests.support.tiny_api import TinyApi, reply, status
 
 ROOT = Path(__file__).parents[3]
-KINDS = {"resources": [{"name": "workflows"}, {"name": "workflows/status"}, {"name": "workflowruns"}]}
+KINDS = {"resources": [{"name": "workflows/status"}, *({"name": plural} for plural in preflight.KINDS)]}
 GROUP = "/apis/backstay.dev/v1alpha1"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
@@ -81,7 +81,7 @@ async def test_a_right_that_only_some_clusters_ask_for_is_missed_in_the_log(capl
 def test_the_chart_grants_every_right_that_is_needed() -> None:
     """`NEEDED` and the chart's rules are written apart, for people and for Helm: here they are held against each other."""
     text = (ROOT / "charts/backstay/templates/_helpers.tpl").read_text()
-    for group, resource, subresource, verbs in (*preflight.NEEDED, *preflight.WANTED):
+    for group, resource, subresource, verbs in (*preflight.NEEDED, *(right for right, _ in preflight.WANTED)):
         name = f"{resource}/{subresource}" if subresource else resource
         rules = [
             rule

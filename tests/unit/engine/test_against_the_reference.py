@@ -21,9 +21,10 @@ from tests.support.reference import Account, Reference
 from tests.support.scripted import play
 
 EXAMPLES = int(os.environ.get("BACKSTAY_EXAMPLES", "10000"))
-BYTES = 96
+BYTES = 128
 
 
+@pytest.mark.timeout(600)
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.binary(min_size=BYTES, max_size=BYTES))
 def test_any_workflow_ends_as_an_independent_interpreter_says(seed: bytes) -> None:

@@ -4,7 +4,9 @@ The world checks at every moment that the state is the fold of its journal, that
 changes nothing, and that no Job is made twice.
 """
 
+import copy
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -13,6 +15,14 @@ from hypothesis import strategies as st
 
 from backstay.engine.model import ENDED, Fault, Hold, JobState, Phase
 from tests.support.world import World
+
+
+class NoAliases(yaml.SafeDumper):
+    """Steps that are the same object twice are written twice."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
 
 JOB = {"image": "i"}
 ERRORS = ["ExitCode", "Timeout", "CardDeclined"]
@@ -47,7 +57,15 @@ leaves = st.one_of(
     st.just({"wait": {"duration": "10s"}}),
     st.just({"fail": {"error": "CardDeclined"}}),
     st.just({"end": {"result": "Succeeded"}}),
+    st.just({"wait": {"condition": "${ has(vars.v) }"}, "timeout": "25s"}),
+    st.builds(
+        lambda step, condition: {"goto": {"step": step, "maxVisits": 2}, **condition},
+        st.sampled_from(["s0", "s1", "s2"]),
+        st.sampled_from([{}, {"if": "${ !has(vars.v) }"}]),
+    ),
+    st.builds(lambda step: {"cancel": {"step": step}}, st.sampled_from(["s0", "s1", "s2"])),
 )
+outcomes = st.sampled_from(["Succeeded", "Succeeded", "Failed", "Skipped", "Done"])
 
 
 def structures(inner: st.SearchStrategy[list[dict[str, Any]]]) -> st.SearchStrategy[list[dict[str, Any]]]:
@@ -61,20 +79,67 @@ def structures(inner: st.SearchStrategy[list[dict[str, Any]]]) -> st.SearchStrat
         st.booleans(),
     )
     switch = st.builds(
-        lambda which, a, b: {"switch": {"cases": [{"when": f"${{ {which} }}", "steps": a}], "default": b}},
+        lambda which, also, mode, a, b, c: {
+            "switch": {
+                "mode": mode,
+                "cases": [{"when": f"${{ {which} }}", "steps": a}, {"when": f"${{ {also} }}", "steps": b}],
+                "default": c,
+            }
+        },
         st.sampled_from(["true", "false"]),
+        st.sampled_from(["true", "false"]),
+        st.sampled_from(["First", "Every"]),
+        inner,
         inner,
         inner,
     )
     dag = st.builds(
-        lambda steps, fast: {
-            "dag": {"failFast": fast, "steps": [{**step, **({"dependsOn": ["s0"]} if i else {})} for i, step in enumerate(steps)]}
+        lambda steps, outcome, fast: {
+            "dag": {
+                "failFast": fast,
+                "steps": [
+                    {**step, **({"dependsOn": [{"step": f"s{i - 1}", "outcome": outcome}]} if i else {})} for i, step in enumerate(steps)
+                ],
+            }
         },
         inner,
+        outcomes,
         st.booleans(),
     )
-    step = st.one_of(leaves, inner.map(lambda steps: {"steps": steps}), parallel, switch, dag)
+    race = st.builds(
+        lambda limit, a, b: {
+            "race": [{"wait": {"duration": limit}, "steps": a}, {"name": "set", "wait": {"condition": "${ has(vars.v) }"}, "steps": b}]
+        },
+        st.sampled_from(["5s", "20s"]),
+        inner,
+        inner,
+    )
+    step = st.one_of(leaves, inner.map(lambda steps: {"steps": steps}), parallel, switch, dag, race)
     return st.lists(modifiers(step, inner), min_size=1, max_size=3).map(named)
+
+
+def with_targets(steps: list[dict[str, Any]], around: tuple[list[str], ...] = (), *, is_dag: bool = False) -> list[dict[str, Any]]:
+    """Let `goto` and `cancel` name steps that are there: others become a `set`. Returns the steps."""
+    names = [step["name"] for step in steps]
+    reached = () if is_dag else (names, *around)
+    for step in steps:
+        for kind, known in (("goto", reached), ("cancel", (names, *around))):
+            if kind in step and (step[kind]["step"] == step["name"] or not any(step[kind]["step"] in found for found in known)):
+                del step[kind]
+                step["set"] = {"w": 1}
+        for inside, dag in inner_lists(step):
+            with_targets(inside, reached, is_dag=dag)
+    return steps
+
+
+def inner_lists(step: dict[str, Any]) -> Iterator[tuple[list[dict[str, Any]], bool]]:
+    yield step.get("steps", []), False
+    yield step.get("dag", {}).get("steps", []), True
+    for branch in (*step.get("parallel", {}).get("branches", ()), *step.get("race", ()), *step.get("switch", {}).get("cases", ())):
+        yield branch["steps"], False
+    yield step.get("switch", {}).get("default", []), False
+    for catch in step.get("catch", ()):
+        yield catch["steps"], False
 
 
 bodies = st.recursive(st.lists(leaves, min_size=1, max_size=3).map(named), structures, max_leaves=8)
@@ -90,7 +155,7 @@ moves = st.sampled_from(
 @settings(max_examples=int(os.environ.get("BACKSTAY_EXAMPLES", "300")), deadline=None)
 @given(bodies, st.lists(st.tuples(moves, st.integers(0, 100)), max_size=40))
 def test_any_workflow_ends_and_undoes_what_it_did(steps: list[dict[str, Any]], script: list[tuple[str, int]]) -> None:
-    world = World(yaml.safe_dump({"compensationTimeout": "1h", "steps": steps}))
+    world = World(yaml.dump({"compensationTimeout": "1h", "steps": with_targets(copy.deepcopy(steps))}, Dumper=NoAliases))
     for move, pick in script:
         play(world, move, pick)
     finish(world)
@@ -140,7 +205,7 @@ def finish(world: World) -> None:
     world.stops_at_once = True
     world.wants(suspend=False)
     world.obstruct(None)
-    for _ in range(200):
+    for _ in range(1000):
         if world.state.run.is_finished:
             return
         if world.running:

@@ -74,7 +74,7 @@ steps:
     ("action", "expected"),
     [
         (
-            f"patch: {{{CART}, name: a, merge: {{data: {{x: \"${{ null }}\"}}}}, subresource: status}}",
+            f'patch: {{{CART}, name: a, merge: {{data: {{x: "${{ null }}"}}}}, subresource: status}}',
             {"patchKind": "merge", "patch": {"data": {"x": None}}, "subresource": "status"},
         ),
         (
@@ -97,7 +97,10 @@ def test_each_act_hands_over_what_it_needs(action: str, expected: dict[str, Any]
 @pytest.mark.parametrize(
     ("action", "words"),
     [
-        ("{create: {apiVersion: v1, kind: '${vars.kind}', metadata: {name: a}, stringData: {x: hush-hush}}}", "create.stringData: would stand in"),
+        (
+            "{create: {apiVersion: v1, kind: '${vars.kind}', metadata: {name: a}, stringData: {x: hush-hush}}}",
+            "create.stringData: would stand in",
+        ),
         ("{get: {apiVersion: v1, kind: '${vars.none}', name: a}}", "get.kind: is missing"),
         ("{create: {apiVersion: v1, kind: Pod, metadata: '${vars.meta}'}}", 'metadata.labels: "backstay.dev/run" is for'),
     ],

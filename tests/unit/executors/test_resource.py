@@ -106,9 +106,7 @@ async def test_an_installation_without_impersonation_says_so(api: TinyApi, steps
         (500, "InternalError", "a conversion failed", "Unavailable"),
     ],
 )
-async def test_an_answer_becomes_an_error_of_its_type(
-    api: TinyApi, steps: Steps, code: int, reason: str, message: str, type_: str
-) -> None:
+async def test_an_answer_becomes_an_error_of_its_type(api: TinyApi, steps: Steps, code: int, reason: str, message: str, type_: str) -> None:
     api.answers("GET", CART, reply(status_object(code, reason, message), code))
     fault = await steps.refused(GET)
     assert (fault.type, fault.detail) == (type_, f"ConfigMap cart: {message}")

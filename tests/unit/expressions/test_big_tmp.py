@@ -132,7 +132,7 @@ def compiled(source: str) -> Program:
 
 
 @given(schema=schemas(), source=expressions(), data=st.data())
-@settings(max_examples=300000, deadline=None)
+@settings(max_examples=200000, deadline=None)
 @example(
     schema={"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}, source="params.a + 1.5", data=None
 )
@@ -152,7 +152,7 @@ def test_what_is_said_without_data_holds_for_all_data(schema: Schema, source: st
 
 
 @given(value=values_of({}), other=values_of({}))
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 def test_what_is_said_to_be_never_equal_is_never_equal(value: Any, other: Any) -> None:
     program = compile_expression("params.a == params.b", ["params"])
     _, complaints = infer(program, {"params": map_of({"a": of_value(value), "b": of_value(other)})})
@@ -161,7 +161,7 @@ def test_what_is_said_to_be_never_equal_is_never_equal(value: Any, other: Any) -
 
 
 @given(one=schemas(), other=schemas(), data=st.data())
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 def test_a_type_that_is_joined_from_two_takes_the_values_of_both(one: Schema, other: Schema, data: st.DataObject) -> None:
     both = join(type_of_schema(one), type_of_schema(other))
     for schema in (one, other):

@@ -145,6 +145,15 @@ class HttpAction(Model):
         f"or {DROPPED}. Without it, status and body.",
     )
 
+    @property
+    def kept(self) -> tuple[str, ...] | None:
+        """The names of its outputs; None where an expression gives them."""
+        if self.output is None:
+            return ("status", "body")
+        if self.output == DROPPED:
+            return ("status",)
+        return tuple(self.output) if isinstance(self.output, dict) else None
+
 
 def matches_status(status: int, wanted: int | str) -> bool:
     """Tell whether a status is one of those that 404, "2xx" or "200-204" stand for."""

@@ -24,7 +24,8 @@ class Lock(Model):
         description="Name of a Semaphore of the run's namespace. Where there is none, one with a single slot for each key is made."
     )
     key: Text = Field(
-        default="", description="Which of its slots: those of different keys have nothing to do with each other. May hold expressions in ${ }."
+        default="",
+        description="Which of its slots: those of different keys have nothing to do with each other. May hold expressions in ${ }.",
     )
     scope: LockScope = Field(
         default=LockScope.NAMESPACE,
@@ -32,5 +33,6 @@ class Lock(Model):
         "one at a time for each name and key; no Semaphore is needed.",
     )
     timeout: Duration | None = Field(
-        default=None, description="How long to wait for the slot; then the step fails with LockTimeout. Its own timeout counts from when it has it."
+        default=None,
+        description="How long to wait for the slot; then the step fails with LockTimeout. Its own timeout counts from when it has it.",
     )

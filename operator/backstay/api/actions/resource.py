@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from backstay.api.base import Expression, Identifier, Json, JsonObject, Model, Text
+from backstay.api.base import IDENTIFIER_PATTERN, Expression, Json, JsonObject, Model, Text
 from backstay.expressions.words import quoted
 from backstay.names import GROUP
 
@@ -130,7 +130,7 @@ class ResourceAction(Model):
         description="With create and apply: whether the object is deleted with the run (default: yes, if it is new, in the run's namespace and made going forward).",
     )
     force: bool = Field(default=False, description="With apply: take over fields that somebody else looks after.")
-    outputs: dict[Identifier, Json] | None = Field(
+    outputs: dict[str, Json] | None = Field(
         default=None,
         description="What the step produces, by name; expressions see the object as object (default: its apiVersion, kind, namespace, name, uid).",
     )
@@ -153,6 +153,9 @@ class ResourceAction(Model):
             raise ValueError("failWhen goes with until; say what the step waits for")
         if self.outputs is not None and (act == "delete" or (self.wait is not None and (self.wait.gone or self.wait.selector is not None))):
             raise ValueError("outputs are taken from one object; a deletion, a wait for gone and a selector have none")
+        for name in self.outputs or {}:
+            if not re.fullmatch(IDENTIFIER_PATTERN, name):
+                raise ValueError(f"outputs: {quoted(name)} is no name; write letters, digits and underscores, as in readyReplicas")
         return self
 
     @property
@@ -181,13 +184,13 @@ def mistakes(act: str, value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         below = value if act in MAKES else value.get("merge") or {}
         for name in SECRET_FIELDS:
             if isinstance(below, Mapping) and below.get(name):
-                yield f"merge.{name}" if act == "patch" else name, _NEVER_SECRET
+                yield f"merge.{name}" if act == "patch" else name, _NEVER
         for index, operation in enumerate(value.get("json") or () if act == "patch" else ()):
             if _touches_secret_data(operation):
-                yield f"json[{index}]", _NEVER_SECRET
+                yield f"json[{index}]", _NEVER
 
 
-_NEVER_SECRET: Final = (
+_NEVER: Final = (
     "would stand in the workflow, in the run's status and in its journal, and a Secret's data never may; "
     "let a job or an operator for secrets make the Secret, and refer to it"
 )

@@ -23,8 +23,7 @@ LIMITED: Final = "has(self.limit) || has(self.rate)"
 _EXCLUSIVE: Final[dict[type[BaseModel], tuple[str, ...]]] = {
     Step: actions(Step),
     Compensate: actions(Compensate),
-    WaitAction: ("duration", "until"),
-    WorkflowSpec: ("steps", "dag"),
+    WaitAction: ("duration", "until", "condition"),
     WorkflowRef: ("name", "inline"),
 }
 """Fields of which exactly one must be given."""
@@ -33,7 +32,6 @@ _WHAT: Final[dict[type[BaseModel], str]] = {
     Step: "a step has exactly one action",
     Compensate: "compensate has exactly one action",
     WaitAction: "wait needs exactly one of these",
-    WorkflowSpec: "the body of a workflow is exactly one of these",
     WorkflowRef: "a run needs exactly one of these",
 }
 
@@ -54,6 +52,12 @@ _RULES: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
     ),
     FailAction: (("!(self.error in ['*', 'Transient', 'Permanent'])", "that is a class of errors; raise one type, as in PaymentOverdue"),),
     WorkflowJournalSpec: (("self == oldSelf", "a WorkflowJournal is written once and never changed"),),
+    WorkflowSpec: (
+        (
+            "has(self.steps) != has(self.dag) || (has(self.templates) && !has(self.steps) && !has(self.dag))",
+            "the body of a workflow is exactly one of these: steps, dag",
+        ),
+    ),
     WorkflowRef: (
         ("!has(self.revision) || has(self.name)", "revision goes with name; an inline definition has none"),
         ("!has(self.template) || has(self.name)", "template goes with name; an inline definition runs its body"),

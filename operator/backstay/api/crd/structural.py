@@ -24,7 +24,7 @@ _KEPT: Final = (
     *("type", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "enum", "required"),
     *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
 )
-_KEYED_BY_NAME: Final = frozenset({"Step", "Branch", "Parameter", "Output", "EnvVar", "Workspace"})
+_KEYED_BY_NAME: Final = frozenset({"Step", "Branch", "Parameter", "Output", "EnvVar", "Workspace", "Template"})
 """Models in lists in which each name stands once: Kubernetes refuses a second one, and merges by name."""
 _STEP: Final = "Step"
 _UNDO: Final = "Compensate"
@@ -53,15 +53,20 @@ class Place:
         return self.levels > 0 and (not self.entered or self.owner in _DEEP)
 
     def inside_model(self, name: str) -> "Place":
-        """The body of a workflow that is a dag is typed one level less."""
+        """The body of a workflow that is a dag is typed one level less, and the steps of its templates are not typed."""
+        if name == "Template":
+            return replace(self, owner=name, levels=0)
         return replace(self, owner=name, levels=min(self.levels, 1) if name == "Dag" and not self.entered else self.levels)
 
     def inside_steps(self) -> "Place":
         return Place(self.levels - 1, self.entered + 1, self.is_costly or self.entered > 0)
 
     def aside(self) -> "Place":
-        """Steps in a handler or a compensation count as one level deeper: every typed list makes the schema of a step larger by as much again."""
-        return replace(self, levels=max(self.levels - 1, 0))
+        """Steps in a handler or a compensation count as one level deeper: every typed list makes the schema of a step larger by as much again.
+
+        With as many handlers around as there may be, the rule that a step has one action would exceed the budget.
+        """
+        return replace(self, levels=max(self.levels - 1, 0), is_costly=True)
 
 
 def structural(model: type[Model], step_levels: int, models: Mapping[str, type[BaseModel]]) -> Schema:

@@ -32,9 +32,9 @@ def _goto_mistake(name: str, listing: Listing, index: int) -> str:
         if name in level.listing.index_of:
             return ""
     known = list(dict.fromkeys(step.name for level in reached for step in level.listing.steps if step is not listing.steps[index]))
-    beyond = [level for level in listing.levels(index) if level not in reached and name in level.listing.index_of]
-    if beyond:
-        what = "a dag" if any(level.listing.is_dag for level in beyond) else "a compensation, or of the workflow's catch"
+    beyond = listing.levels(index)[len(reached) :]
+    if any(name in level.listing.index_of for level in beyond):
+        what = "a dag" if beyond[0].listing.is_dag else "a compensation, or of the workflow's catch"
         return f"{quoted(name)} is beyond the edge of {what}, which no goto crosses; {there_are(known)}"
     return f"there is no step {quoted(name)} in this list or those around it; {there_are(known)}{suggestion(name, known)}"
 

@@ -18,10 +18,8 @@ from backstay.expressions.words import quoted, shortened
 
 def check_expressions(spec: WorkflowSpec) -> Iterator[Problem]:
     """Yield what is wrong with the expressions of a workflow: they do not parse, refer to nothing, or cannot succeed."""
-    found = list(sites(spec))
-    world = World.of(spec)
-    checker = _Checker(world, Types([site for site in found if site.sets_variables]))
-    for site in found:
+    checker = _Checker(World.of(spec), Types(spec))
+    for site in sites(spec):
         yield from checker.check(site)
 
 

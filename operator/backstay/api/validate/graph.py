@@ -1,13 +1,17 @@
-"""What the order of the steps gives away: cycles, dependencies on nothing, steps that nothing leads to, variables that two write at once."""
+"""What the order of the steps gives away: cycles, dependencies on what cannot be, cases never taken, variables that two write at once."""
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
+from typing import Any, Final
 
-from backstay.api.steps import Awaited, Step
-from backstay.api.validate.places import Listing, listings, structures
+from backstay.api.faults import ANY
+from backstay.api.steps import Awaited, Parallel, Step, SwitchMode
+from backstay.api.validate.constants import UNKNOWN, constant, is_always
+from backstay.api.validate.places import Leaf, Listing, listings, parts_of, structures
+from backstay.api.validate.reach import list_leaves
 from backstay.api.workflow import WorkflowSpec
 from backstay.errors import InvalidExpression, Problem
-from backstay.expressions import whole_expression
+from backstay.expressions import find_expressions, references
 from backstay.expressions.words import quoted, suggestion, there_are
 
 _MOST_COMPARED = 200
@@ -18,7 +22,12 @@ def check_graph(spec: WorkflowSpec) -> Iterator[Problem]:
     """Yield what is wrong with the order of the steps, list by list."""
     for listing in listings(spec):
         yield from _check_dependencies(listing)
-        yield from _check_reached(listing)
+        if listing.is_dag:
+            yield from _check_outcomes(listing)
+            yield from _check_meetings(listing)
+        for index, step in enumerate(listing.steps):
+            yield from _check_join(step, listing.place(index))
+            yield from _check_cases(step, listing.place(index))
         yield from _check_shared_variables(listing)
 
 
@@ -41,7 +50,7 @@ def _check_dependencies(listing: Listing) -> Iterator[Problem]:
                 yield Problem(
                     f"{path}[{position}]", f"there is no step {quoted(name)} in this dag; {there_are(others)}{suggestion(name, others)}"
                 )
-            elif name in awaited[:position]:
+            elif step.depends_on[position] in step.depends_on[:position]:
                 yield Problem(f"{path}[{position}]", f"{quoted(name)} stands there twice; remove one", "warning")
     if listing.is_dag and listing.cycle:
         yield Problem(
@@ -54,72 +63,120 @@ def _arrows(cycle: tuple[str, ...]) -> str:
     return " → ".join(shown)
 
 
-# ------------------------------------------------------------------------------------------------------------------------ reachable
+# ------------------------------------------------------------------------------------------------------------------------ outcomes
 
 
-def _check_reached(listing: Listing) -> Iterator[Problem]:
+def _check_outcomes(listing: Listing) -> Iterator[Problem]:
+    """Yield what a step waits for that cannot come: an outcome that another step never has, or two that exclude each other."""
     for index, step in enumerate(listing.steps):
-        yield from _check_cases(step, listing.place(index))
-    if listing.is_dag:
-        yield from _check_dag_reached(listing)
-        return
-    for index, step in enumerate(listing.steps[:-1]):
-        if reason := never_goes_on(step):
-            following = listing.steps[index + 1]
-            yield Problem(
-                listing.place(index + 1),
-                f"{quoted(following.name)} is never reached: {quoted(step.name)} before it always {reason}; remove it, or give {quoted(step.name)} an if",
-            )
-            return
+        path = f"{listing.place(index)}.dependsOn"
+        wanted: dict[str, Awaited] = {}
+        for position, item in enumerate(step.depends_on):
+            other = listing.steps[listing.index_of[item.step]] if item.step in listing.index_of else None
+            before = wanted.setdefault(item.step, item.outcome)
+            if {before, item.outcome} in _EXCLUDED:
+                words = f"{quoted(step.name)} is never begun: it waits for {quoted(item.step)} to end as {before} and as {item.outcome}"
+                yield Problem(f"{path}[{position}]", f"{words}; write {{step: {item.step}, outcome: Done}} for both")
+            elif other is not None and other is not step and (reason := _never_ends_as(other, item.outcome)):
+                words = f"{quoted(step.name)} is never begun: {quoted(item.step)} never ends as {item.outcome}, {reason}"
+                yield Problem(f"{path}[{position}]", f"{words}; remove the dependency, or the step")
 
 
-def _check_dag_reached(listing: Listing) -> Iterator[Problem]:
-    leaving = {step.name: reason for step in listing.steps if (reason := never_goes_on(step))}
-    for index, step in enumerate(listing.steps):
-        for position, name in enumerate(item.step for item in step.depends_on if item.outcome in (Awaited.SUCCEEDED, Awaited.SKIPPED)):
-            if name in leaving:
-                yield Problem(
-                    f"{listing.place(index)}.dependsOn[{position}]",
-                    f"{quoted(step.name)} is never reached: {quoted(name)} always {leaving[name]}; remove the dependency, or give {quoted(name)} an if",
-                )
+_EXCLUDED: Final = ({Awaited.SUCCEEDED, Awaited.FAILED}, {Awaited.FAILED, Awaited.SKIPPED})
 
 
-def never_goes_on(step: Step) -> str:
-    """Say how a step always leaves its list (`fails`, `ends the run`); nothing where what follows it can be reached."""
-    if step.if_ is not None:
+def _never_ends_as(step: Step, outcome: Awaited) -> str:
+    """Say why a step never ends in a way; nothing where it may."""
+    if outcome is Awaited.SKIPPED and step.if_ is None and not step.depends_on:
+        return "as it has no if"
+    if outcome is not Awaited.FAILED:
         return ""
-    if step.end is not None:
-        return "ends the run"
-    if step.fail is not None:
-        return "" if step.catch else "fails"
-    lists = [_list_leaves(part.steps) for part in structures(step, "")]
-    if step.parallel is not None:
-        found = next(filter(None, lists), "") if step.parallel.join == "All" else ""
-    elif step.switch is not None:
-        found = " or ".join(sorted(set(lists))) if step.switch.default is not None and all(lists) else ""
-    else:
-        found = next(filter(None, lists), "")
-    return "" if "fails" in found and step.catch else found
+    if any(ANY in catch.errors for catch in step.catch) and all(_is_sure(catch.steps) for catch in step.catch):
+        return "as its handler deals with every error"
+    return f"as {step.kind} cannot fail here" if _is_sure((step,)) else ""
 
 
-def _list_leaves(steps: tuple[Step, ...]) -> str:
-    return next(filter(None, map(never_goes_on, steps)), "")
+def _is_sure(steps: tuple[Step, ...]) -> bool:
+    """Tell whether steps cannot fail: they set constants, wait for a while, or end the run, and have no timeout and no lock."""
+    return all(
+        step.kind in _SURE
+        and step.timeout is None
+        and step.lock is None
+        and (step.if_ is None or constant(step.if_) is not UNKNOWN)
+        and all(constant(part.value) is not UNKNOWN for part in parts_of(step, "") if isinstance(part, Leaf))
+        for step in steps
+    )
+
+
+_SURE: Final = ("set", "wait", "end", "cancel")
+
+
+def _check_meetings(listing: Listing) -> Iterator[Problem]:
+    """Yield a step that depends, over several others, on a step that succeeds and on the same step that fails."""
+    targets = {item.step for step in listing.steps for item in step.depends_on if item.outcome is Awaited.FAILED}
+    if not targets or listing.cycle:
+        return
+    needs: dict[str, dict[str, tuple[Awaited, str]]] = {}
+    for name in listing.order:
+        index = listing.index_of[name]
+        step = listing.steps[index]
+        found: dict[str, tuple[Awaited, str]] = {}
+        for item in step.depends_on:
+            given = dict(needs.get(item.step, {})) if item.outcome in (Awaited.SUCCEEDED, Awaited.FAILED) else {}
+            if item.step in targets and item.outcome in (Awaited.SUCCEEDED, Awaited.FAILED):
+                given[item.step] = (item.outcome, item.step)
+            for target, (outcome, _) in given.items():
+                earlier = found.setdefault(target, (outcome, item.step))
+                if earlier[0] is not outcome and earlier[1] != item.step:
+                    ways = f"{quoted(earlier[1])} needs it to end as {earlier[0]}, {quoted(item.step)} as {outcome}"
+                    message = f"{quoted(name)} is never begun: it joins two ways that {quoted(target)} parts: {ways}"
+                    yield Problem(f"{listing.place(index)}.dependsOn", f"{message}; depend on one of them, or with outcome: Done")
+                    break
+        needs[name] = found
+
+
+# --------------------------------------------------------------------------------------------------------------------------- joins
+
+
+def _check_join(step: Step, path: str) -> Iterator[Problem]:
+    """Yield a join that too many branches never come to: they fail, whatever the data."""
+    if step.parallel is None:
+        return
+    failing = [branch.name for branch in step.parallel.branches if list_leaves(branch.steps) == "fails"]
+    needed, count = step.parallel.needed(), len(step.parallel.branches)
+    if failing and count - len(failing) < needed:
+        names = " and ".join(map(quoted, failing[:5])) if len(failing) <= 5 else f"{len(failing)} of the branches"
+        yield Problem(
+            f"{path}.parallel.join",
+            f"the join can never be met: it needs {needed} of {count} branches, and {names} always fail{'s' if len(failing) == 1 else ''}",
+            "warning" if step.catch else "error",
+        )
+
+
+# ------------------------------------------------------------------------------------------------------------------------- cases
 
 
 def _check_cases(step: Step, path: str) -> Iterator[Problem]:
-    if constant_condition(step.if_) == "false":
+    if is_always(step.if_, False):
         yield Problem(
             f"{path}.if", f"{quoted(step.name)} is never run: its condition is always false; remove the step or the condition", "warning"
         )
     if step.switch is None:
         return
+    is_first = step.switch.mode is SwitchMode.FIRST
+    seen: dict[str, int] = {}
     for index, case in enumerate(step.switch.cases):
         place = f"{path}.switch.cases[{index}]"
-        if constant_condition(case.when) == "false":
+        if is_always(case.when, False):
             yield Problem(f"{place}.when", "the case is never taken: its condition is always false; remove it", "warning")
-        if constant_condition(case.when) != "true":
+        earlier = seen.setdefault(case.when, index)
+        if is_first and earlier != index and not is_always(case.when, False):
+            yield Problem(
+                f"{place}.when", f"the case is never taken: cases[{earlier}] before it has the same condition; remove one of the two"
+            )
+        if not is_always(case.when, True):
             continue
-        if index + 1 < len(step.switch.cases):
+        if is_first and index + 1 < len(step.switch.cases):
             yield Problem(
                 f"{path}.switch.cases[{index + 1}]", f"the case is never taken: cases[{index}] before it is always true; put that one last"
             )
@@ -128,21 +185,12 @@ def _check_cases(step: Step, path: str) -> Iterator[Problem]:
         return
 
 
-def constant_condition(text: str | None) -> str:
-    """Return `true` or `false` for a condition that is written out so, else nothing."""
-    try:
-        source = whole_expression(text) if text is not None else None
-    except InvalidExpression:
-        return ""
-    return source if source in ("true", "false") else ""
-
-
 # ------------------------------------------------------------------------------------------------------------------ shared variables
 
 
 def _check_shared_variables(listing: Listing) -> Iterator[Problem]:
     for index, step in enumerate(listing.steps):
-        if step.parallel is not None:
+        if step.parallel is not None and not _is_first_come(step.parallel):
             branches = [(branch.name, _written(branch.steps)) for branch in step.parallel.branches]
             yield from _told_once(branches, f"{listing.place(index)}.parallel.branches", "branches", _never_ordered)
     if listing.is_dag and not listing.cycle:
@@ -152,6 +200,11 @@ def _check_shared_variables(listing: Listing) -> Iterator[Problem]:
             return listing.comes_before(first, second) or listing.comes_before(second, first)
 
         yield from _told_once(steps, listing.path, "steps", is_ordered)
+
+
+def _is_first_come(parallel: Parallel) -> bool:
+    """Tell whether the first branch that is done stops the others: that it says which one it was is what such a parallel is for."""
+    return parallel.needed() == 1 and parallel.cancel_rest
 
 
 def _told_once(parts: list[tuple[str, frozenset[str]]], path: str, kind: str, is_ordered: Callable[[int, int], bool]) -> Iterator[Problem]:
@@ -177,12 +230,25 @@ def _never_ordered(_first: int, _second: int) -> bool:
 
 
 def _written(steps: tuple[Step, ...]) -> frozenset[str]:
-    """Return the variables that steps set, those of the steps inside them and of their handlers included."""
+    """Return the variables that steps set to something new, those of the steps inside them and of their handlers included.
+
+    What is added to the value that is there, as in `${ vars.count + 1 }`, is left out: each comes after the other, and none is lost. So is what is
+    set under a lock.
+    """
     found: set[str] = set()
     waiting = list(steps)
     while waiting:
         step = waiting.pop()
-        found.update(step.set or ())
+        if step.lock is not None:
+            continue
+        found.update(name for name, value in (step.set or {}).items() if not _adds_to(name, value))
         waiting.extend(inner for part in structures(step, "") for inner in part.steps)
         waiting.extend(inner for catch in step.catch for inner in catch.steps)
     return frozenset(found)
+
+
+def _adds_to(name: str, value: Any) -> bool:
+    try:
+        return any(chain[:2] == ("vars", name) for _, source in find_expressions(value) for chain in references(source))
+    except InvalidExpression:
+        return False

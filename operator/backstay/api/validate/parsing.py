@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from backstay.api.base import ERROR_TYPE_PATTERN, IDENTIFIER_PATTERN, NAME_PATTERN, Model
 from backstay.api.run import WorkflowRunSpec
+from backstay.api.semaphore import SemaphoreSpec
 from backstay.api.steps import ENV_NAME_PATTERN
 from backstay.api.validate.fields import fields_of, model_at, owner_of
 from backstay.api.validate.limits import MAX_PARAMETERS_BYTES, MAX_SPEC_BYTES, check_json
@@ -29,6 +30,11 @@ def parse_workflow(manifest_spec: Mapping[str, Any]) -> WorkflowSpec:
 def parse_run(manifest_spec: Mapping[str, Any]) -> WorkflowRunSpec:
     """Read the `spec` of a WorkflowRun; paths inside an inline definition begin with `workflow.inline`. Raises InvalidDefinition."""
     return _parse(WorkflowRunSpec, manifest_spec, "WorkflowRun")
+
+
+def parse_semaphore(manifest_spec: Mapping[str, Any]) -> SemaphoreSpec:
+    """Read the `spec` of a Semaphore. Raises InvalidDefinition."""
+    return _parse(SemaphoreSpec, manifest_spec, "Semaphore")
 
 
 def _parse(model: type[Spec], manifest: Mapping[str, Any], kind: str) -> Spec:

@@ -3,18 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 from backstay.api.base import Model
 from backstay.api.policies import Catch
-from backstay.api.steps import Dag, Step
+from backstay.api.steps import Dag, Step, actions
 from backstay.api.validate.sees import Extra, names_inside
-from backstay.api.workflow import Parameter, WorkflowSpec
+from backstay.api.workflow import Parameter, Template, WorkflowSpec
 
 ALWAYS: Final = ("params", "vars", "run", "steps")
 """Variables that every expression sees; `engine/scopes.py` binds them."""
+_STRUCTURES: Final = frozenset(actions(Step, "structure"))
 _IN_WORDS: Final = frozenset(("description",))
 """Fields that are for people and are never evaluated."""
 
@@ -53,6 +54,11 @@ class Listing:
     def index_of(self) -> dict[str, int]:
         """Where each step is, by name."""
         return {step.name: index for index, step in enumerate(self.steps)}
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The names of a dag's steps, each after those it depends on; empty where they go round in a circle."""
+        return self._sorted[0]
 
     @cached_property
     def cycle(self) -> tuple[str, ...]:
@@ -172,27 +178,37 @@ def body_of(spec: WorkflowSpec) -> Listing:
     return Listing("steps", spec.steps or (), home=home)
 
 
-def bodies_of(spec: WorkflowSpec) -> Iterator[tuple[Listing, str, Any]]:
+def bodies_of(spec: WorkflowSpec) -> Iterator[tuple[Listing, str, WorkflowSpec | Template]]:
     """Yield the outermost list of the workflow and of each of its templates, with the path and the model that they belong to."""
     yield body_of(spec), "", spec
-    for index, template in enumerate(getattr(spec, "templates", None) or ()):
+    for index, template in enumerate(spec.templates):
         path = f"templates[{index}]"
-        home = Home(template.parameters, path)
-        for inner in _lists(template, path):
-            yield Listing(inner.path, inner.steps, is_dag=inner.is_dag, home=home), path, template
-            break
+        yield Listing(f"{path}.steps", template.steps, home=Home(template.parameters, path)), path, template
 
 
-def listings(spec: WorkflowSpec) -> Iterator[Listing]:
-    """Yield every list of steps, from the outside in, in the order of the manifest."""
-    for body, path, owner in bodies_of(spec):
+def listings(spec: WorkflowSpec) -> tuple[Listing, ...]:
+    """Return every list of steps, from the outside in, in the order of the manifest. Every check asks for them, so the latest are kept."""
+    global _latest
+    known = _latest
+    if known is None or known[0] is not spec:
+        known = _latest = (spec, tuple(_all_lists(spec)))
+    return known[1]
+
+
+_latest: tuple[WorkflowSpec, tuple[Listing, ...]] | None = None
+
+
+def _all_lists(spec: WorkflowSpec) -> Iterator[Listing]:
+    for body, _, owner in bodies_of(spec):
         yield from _with_inner(body)
-        if catches := getattr(owner, "catch", ()):
-            yield from _handlers(catches, f"{path}.catch" if path else "catch", body, body.everything(), 1)
+        if isinstance(owner, WorkflowSpec):
+            yield from _handlers(owner.catch, "catch", body, body.everything(), 1)
 
 
 def structures(step: Step, path: str) -> Iterator[Inner]:
     """Yield the lists of steps that a step's action holds."""
+    if step.kind not in _STRUCTURES:
+        return
     for part in parts_of(step, path):
         if isinstance(part, Inner):
             yield part
@@ -205,10 +221,16 @@ def parts_of(step: Step, path: str) -> Iterator[Inner | Leaf]:
 
 def model_parts(model: Model, path: str, without: tuple[str, ...] = ()) -> Iterator[Inner | Leaf]:
     """Yield what a model is made of; fields that are left out go by their names in Python."""
-    for name, field in type(model).model_fields.items():
-        if name not in without:
-            place = f"{path}.{field.alias or name}" if path else field.alias or name
-            yield from _parts(model, name, getattr(model, name), place)
+    for name, alias in _fields(type(model)):
+        value = getattr(model, name)
+        if value is not None and value != () and name not in without:
+            yield from _parts(model, name, value, f"{path}.{alias}" if path else alias)
+
+
+@cache
+def _fields(model: type[Model]) -> tuple[tuple[str, str], ...]:
+    """Return a model's fields that may hold expressions or steps: by their names in Python, and in manifests."""
+    return tuple((name, field.alias or name) for name, field in model.model_fields.items() if name not in _IN_WORDS)
 
 
 def _parts(owner: Any, field: str, value: Any, path: str) -> Iterator[Inner | Leaf]:
@@ -219,12 +241,8 @@ def _parts(owner: Any, field: str, value: Any, path: str) -> Iterator[Inner | Le
     elif isinstance(value, tuple) and value and isinstance(value[0], Model):
         for index, item in enumerate(value):
             yield from model_parts(item, f"{path}[{index}]")
-    elif field not in _IN_WORDS and not isinstance(value, Enum) and isinstance(value, (str, int, tuple, list, dict)):
+    elif isinstance(value, (str, int, tuple, list, dict)) and not isinstance(value, Enum):
         yield Leaf(path, owner, field, value)
-
-
-def _lists(model: Model, path: str) -> Iterator[Inner]:
-    yield from (part for part in model_parts(model, path, ("catch",)) if isinstance(part, Inner))
 
 
 def _with_inner(listing: Listing) -> Iterator[Listing]:

@@ -160,7 +160,18 @@ def _inside_while(step: Step, rest: list[str], path: str) -> str:
     return _inside_one_list(step, rest[1:], _below(path, "last")) if rest[0] == "last" and rest[1:] else ""
 
 
+def _inside_http(step: Step, rest: list[str], path: str) -> str:
+    """What `output` picks; without it status and body."""
+    assert step.http is not None
+    kept = step.http.kept
+    mistake = "" if kept is None else _absent(rest[0], kept, path, "output")
+    if mistake and step.http.output is None:
+        return f"{mistake}; write {_below(path, 'body')}.{rest[0]} for a field of the answer"
+    return mistake
+
+
 _FOLLOWED: Final[dict[str, Callable[[Step, list[str], str], str]]] = {
+    "http": _inside_http,
     "steps": _inside_one_list,
     "dag": _inside_one_list,
     "switch": _inside_switch,

@@ -24,12 +24,15 @@ from backstay.api.validate.places import (
 from backstay.api.validate.sees import CONDITION, Extra
 from backstay.api.workflow import WorkflowSpec
 
-_NO_MODIFIERS: Final = ("name", "description", "if_", "depends_on", "catch", "compensate", "outputs")
-_MODIFIERS: Final = tuple(
-    name
-    for name, field in Step.model_fields.items()
-    if name not in _NO_MODIFIERS and not (isinstance(field.json_schema_extra, dict) and "x-backstay-action" in field.json_schema_extra)
+_NO_MODIFIERS: Final = (
+    *("name", "description", "if_", "depends_on", "catch", "compensate", "outputs"),
+    *(
+        name
+        for name, field in Step.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and "x-backstay-action" in field.json_schema_extra
+    ),
 )
+"""Fields of a step that are no modifiers, or that are looked at by themselves."""
 _OF_WORKFLOW: Final = ("description", "parameters", "defaults", "catch", "steps", "dag", "outputs", "templates")
 """Fields of a workflow that hold no expressions of their own."""
 
@@ -59,8 +62,19 @@ class Site:
         return (*ALWAYS, *self.names)
 
 
-def sites(spec: WorkflowSpec) -> Iterator[Site]:
-    """Yield every value that may hold expressions, in the order of the manifest as far as steps go; then the outputs."""
+def sites(spec: WorkflowSpec) -> tuple[Site, ...]:
+    """Return every value that may hold expressions, in the order of the manifest as far as steps go; then the outputs. The latest are kept."""
+    global _latest
+    known = _latest
+    if known is None or known[0] is not spec:
+        known = _latest = (spec, tuple(_all_sites(spec)))
+    return known[1]
+
+
+_latest: tuple[WorkflowSpec, tuple[Site, ...]] | None = None
+
+
+def _all_sites(spec: WorkflowSpec) -> Iterator[Site]:
     for listing in listings(spec):
         for index, step in enumerate(listing.steps):
             yield from _of_step(step, listing, index)
@@ -83,9 +97,7 @@ def _of_step(step: Step, listing: Listing, index: int) -> Iterator[Site]:
     for part in parts:
         if isinstance(part, Leaf):
             yield _of_leaf(part, here, listing, index, inner.get(id(part.owner)))
-    for name in _MODIFIERS:
-        others = tuple(other for other in Step.model_fields if other != name)
-        yield from (_of_leaf(part, here, listing, index) for part in model_parts(step, path, others) if isinstance(part, Leaf))
+    yield from (_of_leaf(part, here, listing, index) for part in model_parts(step, path, _NO_MODIFIERS) if isinstance(part, Leaf))
     if step.compensate is not None:
         place = replace(here, levels=listing.everything(), extra=(*listing.extra, *undoing(step, listing, index)))
         for part in model_parts(step.compensate, f"{path}.compensate"):

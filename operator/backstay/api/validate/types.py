@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from backstay.api.steps import Step
-from backstay.api.validate.places import Home, Level, Listing, inside_of, structures
+from backstay.api.validate.places import Home, Level, Listing, bodies_of, inside_of, structures
 from backstay.api.validate.references import ERROR_FIELDS, RUN_FIELDS
 from backstay.api.validate.schemas import InvalidSchema, compile_schema
 from backstay.api.validate.sees import Extra
-from backstay.api.validate.sites import Site
+from backstay.api.validate.sites import Site, sites
+from backstay.api.workflow import Template, WorkflowSpec
 from backstay.expressions.types import ANY, NOTHING, Type, as_stored, infer_template, join, list_of, map_of, scalar, type_of_schema
 from backstay.expressions.types.model import INT, LIST, MAP, NULL, STRING
 
@@ -25,8 +26,9 @@ _ROUNDS: Final = 4
 class Types:
     """The types of a workflow's parameters, variables, steps and other names, each worked out once and when it is asked for."""
 
-    def __init__(self, setters: Sequence[Site]) -> None:
-        """`setters` are the sites of all `set` steps."""
+    def __init__(self, spec: WorkflowSpec) -> None:
+        setters = [site for site in sites(spec) if site.sets_variables]
+        self._templates = {owner.name: (body, owner) for body, _, owner in bodies_of(spec) if isinstance(owner, Template)}
         self._parameters: dict[str, Type] = {}
         self._outputs: dict[int, Type] = {}
         self._items: dict[int, Type] = {}
@@ -52,7 +54,7 @@ class Types:
 
     def _of_parameters(self, home: Home) -> Type:
         if home.path not in self._parameters:
-            known = {parameter.name: _of_schema(parameter.schema_) for parameter in home.parameters}
+            known = {parameter.name: type_of(parameter.schema_) for parameter in home.parameters}
             self._parameters[home.path] = map_of(known, ANY)
         return self._parameters[home.path]
 
@@ -75,10 +77,10 @@ class Types:
         after = dict(before)
         for site in setters:
             for name, value in site.value.items():
-                after[name] = join(after[name], self._of_template(value, site))
+                after[name] = join(after[name], self.of_template(value, site))
         return after
 
-    def _of_template(self, value: Any, site: Site) -> Type:
+    def of_template(self, value: Any, site: Site) -> Type:
         """Return the type of a value with expressions that stands at a site, once it is in the status."""
         if isinstance(value, str) and "${" not in value:
             return _TEXT
@@ -105,7 +107,7 @@ class Types:
 
     def _worked_out(self, step: Step, listing: Listing, index: int) -> Type:
         if (declared := getattr(step, "outputs", None)) is not None:
-            return _of_schema(declared)
+            return type_of(declared)
         make = _OUTPUTS.get(step.kind)
         return ANY if make is None else make(self, step, listing, index)
 
@@ -154,7 +156,15 @@ class Types:
     def _at(self, value: Any, listing: Listing, index: int, inner: Listing | None = None) -> Type:
         """Return the type of a value that stands at a step, or, with `inner`, is looked at where the steps inside it have run."""
         here = Site("", value, listing.levels(index), listing.extra, listing.home)
-        return self._of_template(value, here if inner is None else replace(here, levels=inner.all_of_it(), extra=inner.extra))
+        return self.of_template(value, here if inner is None else replace(here, levels=inner.all_of_it(), extra=inner.extra))
+
+    def template_outputs(self, name: str) -> Type:
+        """Return the type of what a template leaves behind."""
+        if name not in self._templates:
+            return ANY
+        body, template = self._templates[name]
+        here = Site("", None, body.everything(), (), body.home)
+        return map_of({output.name: self.of_template(output.value, here) for output in template.outputs}, ANY)
 
     def collected(self, step: Step, listing: Listing, index: int) -> Type:
         """Return the type of what an iteration of a forEach leaves behind; null where it failed."""
@@ -174,7 +184,7 @@ def elements(items: Type) -> Type:
     return found if found.kinds or found.is_any else ANY
 
 
-def _of_schema(schema: Mapping[str, Any]) -> Type:
+def type_of(schema: Mapping[str, Any]) -> Type:
     """Return the type of a schema; one that is refused says nothing, it is told elsewhere."""
     try:
         compile_schema(schema)
@@ -209,11 +219,25 @@ def _of_while(types: Types, step: Step, listing: Listing, index: int) -> Type:
     return map_of({"iterations": _WHOLE, "last": _of_list(types, step, listing, index)}, ANY)
 
 
+def _of_used_template(types: Types, step: Step, _listing: Listing, _index: int) -> Type:
+    assert step.template is not None
+    return types.template_outputs(step.template.name)
+
+
+def _of_http(_types: Types, step: Step, _listing: Listing, _index: int) -> Type:
+    assert step.http is not None
+    if isinstance(step.http.output, dict):
+        return map_of(dict.fromkeys(step.http.output, ANY), ANY)
+    return ANY if step.http.kept is None else map_of({"status": _WHOLE}, ANY)
+
+
 _OUTPUTS: Final[dict[str, Callable[[Types, Step, Listing, int], Type]]] = {
+    "http": _of_http,
     "steps": _of_list,
     "dag": _of_list,
     "parallel": _of_branches,
     "forEach": _of_for_each,
     "while": _of_while,
+    "template": _of_used_template,
 }
 """By kind; the outputs of the others may be anything unless the step declares them."""

@@ -1,4 +1,4 @@
-"""backstay suspend, resume, cancel: what people ask of runs, as changes of their spec."""
+"""backstay suspend, resume, cancel, compensate: what people ask of runs, as changes of their spec."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,6 +64,25 @@ async def cancel(
     from backstay.cli.views import control
 
     return await _ask(place, runs, lambda run: control.cancel(run, reason, compensate=compensate))
+
+
+async def compensate(
+    place: Place,
+    runs: RunsArgument,
+    reason: Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; it goes into the journal.")],
+) -> Exit:
+    """Undo a run that has succeeded.
+
+    Its completed steps are undone, the last one first, and its child runs with them; then it is Compensated. A run that still goes is cancelled
+    and undone. This cannot be taken back.
+
+    \b
+    Example:
+      backstay compensate order-7f2 --reason "the customer sent it back"
+    """
+    from backstay.cli.views import control
+
+    return await _ask(place, runs, lambda run: control.compensate(run, reason))
 
 
 async def _ask(place: Place, runs: list[str], plan: "Callable[[Run], Step]") -> Exit:

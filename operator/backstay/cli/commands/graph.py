@@ -87,7 +87,6 @@ def _definition(manifest: Any) -> tuple[str, dict[str, Any]] | None:
 async def _of_cluster(place: Place, text: str) -> "Graph":
     """Find a Workflow of that name, else a run; `wfrun/NAME` asks for a run."""
     from backstay.cli import reading
-    from backstay.cli.views.seen import read_run
     from backstay.kube import resources
 
     async with place.connect() as (client, namespace):
@@ -107,7 +106,7 @@ async def _of_cluster(place: Place, text: str) -> "Graph":
         spec = await reading.definition_of(client, manifest)
         if spec is None:
             raise CommandFailed(f"the definition of run {bare} is not there any more", "draw the Workflow instead", Exit.CLUSTER)
-        return _draw(bare, spec, dict(read_run(manifest).state.steps))
+        return _draw(bare, spec, dict((await reading.read_steps(client, manifest)).state.steps))
 
 
 def _draw(name: str, spec: dict[str, Any], steps: dict[str, Any]) -> "Graph":

@@ -18,21 +18,22 @@ async def history(
     Every transition of a step and of the run is an entry of its journal, and so is what people have asked for.
 
     The journal is sealed by a chain of hashes, and the status follows from it. Both are checked each time; where they do not fit,
-    the last line says so and the exit code is 1.
+    the last line says so and the exit code is 1. Of a long run the older entries are read from its WorkflowJournals.
 
     \b
     Examples:
       backstay history order-7f2
       backstay history order-7f2 -o json | jq '.entries[] | select(.actor != "operator")'
     """
+    from backstay.cli.archive import older_entries
     from backstay.cli.output import print_data, print_lines
-    from backstay.cli.reading import get_run, run_name
-    from backstay.cli.views.seen import read_run
+    from backstay.cli.reading import get_run, read_steps, run_name
     from backstay.cli.views.story import read_story, story, story_data
 
     async with place.connect() as (client, namespace):
-        found = read_run(await get_run(client, namespace, run_name(run)))
-    told = read_story(found)
+        manifest = await get_run(client, namespace, run_name(run))
+        found, older = await read_steps(client, manifest), await older_entries(client, manifest)
+    told = read_story(found, older)
     if output is Format.TEXT:
         print_lines(story(told))
     else:

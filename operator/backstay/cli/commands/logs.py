@@ -143,7 +143,7 @@ class _Follower:
 
     async def _look(self) -> None:
         """Read the run again; one that is gone has ended."""
-        from backstay.cli.views.seen import read_run
+        from backstay.cli.reading import read_steps
         from backstay.errors import NotFound, Unavailable
         from backstay.kube import resources
 
@@ -154,6 +154,6 @@ class _Follower:
                 self._wanted = self._wanted.gone()
                 return
             if manifest["metadata"]["uid"] == self._run.uid:
-                self._run = read_run(manifest, self._run.program)
+                self._run = await read_steps(self._client, manifest, self._run.program, before=self._run)
             else:
                 self._wanted = self._wanted.gone()

@@ -67,15 +67,14 @@ def _value(text: str) -> Any:
 
 async def _ask(place: Place, name: str, step: str, action: str, items: tuple[Any, ...], reason: str) -> Exit:
     """Add the request to the run's spec, and wait for the answer, which comes as soon as an operator looks at the run."""
-    from backstay.cli.reading import get_run, run_name
+    from backstay.cli.reading import get_run, read_steps, run_name
     from backstay.cli.views.control import refusal_of_request
-    from backstay.cli.views.seen import read_run
     from backstay.cli.views.text import clean
     from backstay.kube import resources
     from backstay.kube.client import Client
 
     async def asked(client: Client, namespace: str) -> str:
-        run = read_run(await get_run(client, namespace, run_name(name)))
+        run = await read_steps(client, await get_run(client, namespace, run_name(name)))
         if refused := refusal_of_request(run, step):
             raise CommandFailed(*refused)
         id_ = f"cli-{secrets.token_hex(6)}"

@@ -19,7 +19,8 @@ async def tree(
 
     Every step has its glyph, phase, attempts, time, and what there is to say about it.
 
-    Steps that have not begun are in grey. What is undone, or is to be, stands below in the order in which it is undone.
+    Steps that have not begun are in grey. What is undone, or is to be, stands below in the order in which it is undone. The steps of child
+    runs stand below the steps that run them.
 
     \b
     ✔ Succeeded   ▶ Running    ◷ Waiting     ↺ Retrying   ⚑ Caught by a handler
@@ -36,7 +37,7 @@ async def tree(
       backstay tree order-7f2 -o json
     """
     from backstay.cli.output import print_data, print_lines
-    from backstay.cli.reading import get_run, read_whole, run_name
+    from backstay.cli.reading import get_run, read_family, run_name
     from backstay.cli.views.tree import tree as lines_of
     from backstay.cli.views.tree import tree_data
     from backstay.cli.watching import Show, watch_to_the_end
@@ -47,7 +48,7 @@ async def tree(
         manifest = await get_run(client, namespace, run_name(run))
         if watch:
             return await watch_to_the_end(client, manifest, Show.TREE)
-        found = await read_whole(client, manifest)
+        found = await read_family(client, manifest)
     if output is Format.TEXT:
         print_lines(lines_of(found, datetime.now(UTC)))
     else:

@@ -9,12 +9,14 @@ from backstay.cli.options import Format, FormatOption, Place
 
 if TYPE_CHECKING:
     from backstay.cli.views.seen import Run
-    from backstay.cli.views.why import Evidence
+    from backstay.cli.views.why import Answer, Evidence
     from backstay.engine.model import JobFact
     from backstay.kube.client import Client
 
 _MOST_JOBS: Final = 20
 """Jobs that are asked about one by one; a run that waits for more waits for each of them in the same way."""
+_MOST_CHILDREN: Final = 5
+"""Child runs that are asked about, at each level."""
 
 
 async def why(
@@ -26,7 +28,7 @@ async def why(
 
     One sentence with the mend.
 
-    It looks at the run, at the Jobs and pods of the steps that go on, and at the warnings about them.
+    It looks at the run, at the Jobs and pods of the steps that go on, at the warnings about them, and so on in the child runs that it waits for.
 
     \b
     Examples:
@@ -59,9 +61,11 @@ async def evidence_of(client: "Client", run: "Run") -> "Evidence":
     from backstay.kube import resources
     from backstay.names import LABEL_RUN
 
+    children = await _answers_of_children(client, run)
+    semaphores = await _semaphores(client, run)
     wanted = [str(record.job) for record in active_jobs(run)][:_MOST_JOBS]
     if not wanted or run.is_finished:
-        return Evidence()
+        return Evidence(children=children, semaphores=semaphores)
     selector = f"{LABEL_RUN}={run.uid}"
     try:
         jobs = {
@@ -69,7 +73,7 @@ async def evidence_of(client: "Client", run: "Run") -> "Evidence":
         }
         pods = [seen_pod(seen) for seen in (await client.list(resources.PODS, run.namespace, label_selector=selector)).items]
     except (Forbidden, NotFound):
-        return Evidence(warnings=await _warnings(client, run, []))
+        return Evidence(warnings=await _warnings(client, run, []), children=children, semaphores=semaphores)
     facts: dict[str, JobFact] = {}
     newest: dict[str, str] = {}
     for name in wanted:
@@ -82,7 +86,40 @@ async def evidence_of(client: "Client", run: "Run") -> "Evidence":
     uids = [jobs[name]["metadata"]["uid"] for name in wanted if name in jobs and name not in newest]
     is_unmade = any(name not in jobs for name in wanted)
     warnings = await _warnings(client, run, uids) if uids or is_unmade else []
-    return Evidence(facts, newest, warnings, asked=True)
+    return Evidence(facts, newest, warnings, asked=True, children=children, semaphores=semaphores)
+
+
+async def _answers_of_children(client: "Client", run: "Run") -> "dict[str, Answer]":
+    """Ask why the child runs wait that a run waits for; one that may not be read is left out."""
+    from backstay.cli.reading import read_whole
+    from backstay.cli.views.why import active_children
+    from backstay.cli.views.why import why as answer_of
+    from backstay.errors import Forbidden, NotFound
+    from backstay.kube import resources
+
+    found: dict[str, Answer] = {}
+    for record in list(active_children(run))[:_MOST_CHILDREN]:
+        try:
+            child = await read_whole(client, await client.get(resources.RUNS, run.namespace, str(record.child)))
+            found[child.name] = answer_of(child, await evidence_of(client, child), datetime.now(UTC))
+        except (Forbidden, NotFound):
+            continue
+    return found
+
+
+async def _semaphores(client: "Client", run: "Run") -> "dict[str, dict[str, Any]]":
+    """Ask for the Semaphores whose slots a run and its steps wait for; one that may not be read, or is not there, is left out."""
+    from backstay.cli.views.why import awaited_semaphores
+    from backstay.errors import Forbidden, NotFound
+    from backstay.kube import resources
+
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(awaited_semaphores(run))[:_MOST_JOBS]:
+        try:
+            found[name] = await client.get(resources.SEMAPHORES, run.namespace, name)
+        except (Forbidden, NotFound):
+            continue
+    return found
 
 
 async def _warnings(client: "Client", run: "Run", job_uids: list[str]) -> list[str]:

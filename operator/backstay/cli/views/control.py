@@ -66,6 +66,28 @@ def cancel(run: Run, reason: str, *, compensate: bool) -> Step:
     return Step(f"{run.name} is cancelled: {_what_follows(run, compensate=compensate)}", patch)
 
 
+def compensate(run: Run, reason: str) -> Step:
+    """Undo what a run did, although it has succeeded."""
+    phase = run.state.run.phase
+    if run.spec.get("compensate") is not None:
+        return Step(f"{run.name} is to be undone already; watch it with `backstay tree {run.name} -w`")
+    if run.is_finished and phase is not Phase.SUCCEEDED:
+        words = {Phase.FAILED: "has failed", Phase.CANCELLED: "was cancelled", Phase.COMPENSATED: "was undone"}.get(
+            phase or Phase.FAILED, "has ended"
+        )
+        return Step(
+            refusal=f"{run.name} {words}: there is nothing more to undo", mend=f"`backstay history {run.name}` tells what was undone"
+        )
+    if phase in (Phase.STOPPING, Phase.COMPENSATING):
+        return Step(refusal=f"{run.name} is ending already", mend=f"watch it with `backstay tree {run.name} -w`")
+    patch = {"compensate": {"reason": reason}}
+    if not run.is_finished:
+        return Step(f"{run.name} is cancelled, to be undone: {_what_follows(run, compensate=True)}", patch)
+    left = [clean(record.path) for record in to_undo(run.program, run.state.steps)] if run.program is not None else []
+    what = f"{listed(left)} {'are undone, in this order' if len(left) > 1 else 'is undone'}" if left else "what it did is undone"
+    return Step(f"{run.name} is undone: {what}; watch it with `backstay tree {run.name} -w`", patch)
+
+
 def refusal_of_request(run: Run, path: str) -> tuple[str, str] | None:
     """Return why nothing can be asked of a step, and the mend; None where it can."""
     if refused := _refused(run, "asked for anything"):
@@ -81,7 +103,12 @@ def refusal_of_request(run: Run, path: str) -> tuple[str, str] | None:
 def _refused(run: Run, what: str) -> Step | None:
     if not run.is_finished:
         return None
-    ended = {Phase.SUCCEEDED: "has succeeded", Phase.FAILED: "has failed", Phase.CANCELLED: "was cancelled"}
+    ended = {
+        Phase.SUCCEEDED: "has succeeded",
+        Phase.FAILED: "has failed",
+        Phase.CANCELLED: "was cancelled",
+        Phase.COMPENSATED: "was undone",
+    }
     words = ended.get(run.state.run.phase or Phase.FAILED, "has ended")
     return Step(refusal=f"{run.name} {words} and cannot be {what} any more", mend=f"`backstay history {run.name}` tells how it ended")
 

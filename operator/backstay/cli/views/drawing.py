@@ -54,6 +54,7 @@ _MERMAID_SHAPES: Final = {
     Shape.DECISION: ("{", "}"),
     Shape.STOP: ("([", "])"),
     Shape.UNDO: ("[/", "/]"),
+    Shape.CALL: ("[[", "]]"),
 }
 
 
@@ -111,6 +112,7 @@ _DOT_SHAPES: Final = {
     Shape.DECISION: "shape=diamond",
     Shape.STOP: "shape=octagon",
     Shape.UNDO: 'style="rounded,filled,dashed"',
+    Shape.CALL: "peripheries=2",
 }
 
 

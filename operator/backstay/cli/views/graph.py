@@ -2,15 +2,35 @@
 
 in order    a → b             parallel   fork → branches → join        catch        step ⇢ handler → what follows the step
 dag         dependsOn         switch     decision → cases              compensate   step ⇠ how to undo it (dashed)
+goto        goto → its step   race       first → events → their steps
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
+from backstay.api.actions.child import TemplateAction, WorkflowAction
+from backstay.api.actions.control import CancelAction, GotoAction
 from backstay.api.actions.iteration import ForEach, While
 from backstay.api.policies import Catch
-from backstay.api.steps import Compensate, Dag, EndAction, FailAction, JobAction, Parallel, Step, Switch, WaitAction, action_of
+from backstay.api.steps import (
+    Awaited,
+    Compensate,
+    Dag,
+    Dependency,
+    EndAction,
+    FailAction,
+    JobAction,
+    Parallel,
+    RaceBranch,
+    Step,
+    Switch,
+    SwitchMode,
+    WaitAction,
+    action_of,
+)
 from backstay.api.workflow import WorkflowSpec
 from backstay.cli.views.text import clean, one_line
 from backstay.engine.model import StepRecord
@@ -29,6 +49,8 @@ class Shape(StrEnum):
     DECISION = "decision"
     STOP = "stop"
     UNDO = "undo"
+    CALL = "call"
+    """Other steps, which have a picture of their own: a child run, a template."""
 
 
 class Flow(StrEnum):
@@ -94,9 +116,15 @@ class _Builder:
     """Builds one graph. Identifiers are numbers, so that no name can be anything but a label."""
 
     def __init__(self, steps: Mapping[str, StepRecord]) -> None:
-        self.steps = steps
+        self.steps = {re.sub(r"~\d+", "", path): record for path, record in steps.items()}
+        """The latest visit of each step: a goto may lead back to it."""
         self.edges: list[Edge] = []
         self.count = 0
+        self.around: list[tuple[str, frozenset[str]]] = []
+        """The lists of steps around what is being drawn, outermost first: path and names."""
+        self.entries: dict[str, tuple[str, ...]] = {}
+        self.jumps: list[tuple[str, str]] = []
+        """The vertex of each goto, and the path of the step that it leads to."""
 
     def whole(self, spec: WorkflowSpec, name: str) -> Graph:
         top = self._cluster(name, "")
@@ -110,6 +138,7 @@ class _Builder:
         end = self._vertex(top, ("end",), shape=Shape.END)
         self._connect(((start, ""),), body.entries, top)
         self._connect(body.exits, (end,), top)
+        self.edges += [Edge(source, entry) for source, target in self.jumps for entry in self.entries.get(target, ())]
         return Graph(top, self.edges)
 
     # -------------------------------------------------------------------------------------------------------- one step
@@ -119,6 +148,8 @@ class _Builder:
         entries: tuple[str, ...] = ()
         exits: tuple[tuple[str, str], ...] = ()
         first = True
+        steps = tuple(steps)
+        self.around.append((prefix, frozenset(step.name for step in steps)))
         for step in steps:
             part = self.step(step, prefix, cluster)
             if first:
@@ -126,12 +157,14 @@ class _Builder:
             else:
                 self._connect(exits, part.entries, cluster)
             exits = part.exits
+        self.around.pop()
         return Part(entries, exits)
 
     def step(self, step: Step, prefix: str, cluster: Cluster) -> Part:
         """One step with its handlers, and how it is undone."""
         path = join(prefix, step.name)
         anchor, part = self._action(step, path, cluster)
+        self.entries[path] = part.entries
         if step.compensate is not None:
             self._undo(step.compensate, path, anchor, cluster)
         return self._handlers(step.catch, path, anchor, part, cluster)
@@ -140,6 +173,10 @@ class _Builder:
         """Draw what a step does. Returns what its other edges begin at, and the part."""
         action = step.action
         match action:
+            case GotoAction():
+                vertex = self._vertex(cluster, self._lines(step), path, Shape.STOP)
+                self.jumps += [(vertex, join(prefix, action.step)) for prefix, names in self.around if action.step in names][-1:]
+                return vertex, Part((vertex,), ((vertex, "otherwise"),) if step.if_ is not None else ())
             case Dag() | Parallel() | Switch() | ForEach() | While() | tuple():
                 inner = self._inner(step, path, cluster)
                 return inner.id, self._structure(action, path, inner)
@@ -147,7 +184,8 @@ class _Builder:
                 vertex = self._vertex(cluster, self._lines(step), path, Shape.STOP)
                 return vertex, Part((vertex,), ())
             case _:
-                vertex = self._vertex(cluster, self._lines(step), path)
+                shape = Shape.CALL if isinstance(action, (WorkflowAction, TemplateAction)) else Shape.STEP
+                vertex = self._vertex(cluster, self._lines(step), path, shape)
                 return vertex, Part((vertex,), ((vertex, ""),))
 
     def _inner(self, step: Step, path: str, cluster: Cluster) -> Cluster:
@@ -161,7 +199,7 @@ class _Builder:
 
     # ----------------------------------------------------------------------------------------------------- structures
 
-    def _structure(self, action: "Dag | Parallel | Switch | ForEach | While | tuple[Step, ...]", path: str, cluster: Cluster) -> Part:
+    def _structure(self, action: Any, path: str, cluster: Cluster) -> Part:
         match action:
             case Dag():
                 return self._dag(action, path, cluster)
@@ -171,6 +209,8 @@ class _Builder:
                 return self._switch(action, path, cluster)
             case ForEach() | While():
                 return self._again(action, path, cluster)
+            case (RaceBranch(), *_):
+                return self._race(action, path, cluster)
             case _:
                 return self.list(action, path, cluster)
 
@@ -180,8 +220,7 @@ class _Builder:
         for step in dag.steps:
             for item in step.depends_on:
                 if item.step in parts:
-                    exits = self._ended(parts[item.step], item)
-                    self._connect(exits, parts[step.name].entries, cluster)
+                    self._connect(_ended_as(item, parts[item.step]), parts[step.name].entries, cluster)
         entries = tuple(entry for step in dag.steps if not step.depends_on for entry in parts[step.name].entries)
         exits = tuple(found for step in dag.steps if step.name not in awaited for found in parts[step.name].exits)
         return Part(entries or next(iter(parts.values())).entries, exits)
@@ -196,7 +235,7 @@ class _Builder:
         return Part((fork,), ((meet, ""),))
 
     def _switch(self, switch: Switch, path: str, cluster: Cluster) -> Part:
-        decision = self._vertex(cluster, ("?",), shape=Shape.DECISION)
+        decision = self._vertex(cluster, ("?" if switch.mode is SwitchMode.FIRST else "every",), shape=Shape.DECISION)
         exits: list[tuple[str, str]] = []
         for index, case in enumerate(switch.cases):
             words = f"{case.name}: {_inside(case.when)}" if case.name else _inside(case.when)
@@ -213,6 +252,19 @@ class _Builder:
         words = _short(_inside(action.condition or action.until or "")) if isinstance(action, While) else "next"
         self.edges += [Edge(source, entry, words) for source, _ in part.exits for entry in part.entries]
         return part
+
+    def _race(self, branches: Sequence[RaceBranch], path: str, cluster: Cluster) -> Part:
+        """Every event in a vertex of its own, followed by the steps for when it is the first."""
+        fork = self._vertex(cluster, ("first",), shape=Shape.DECISION)
+        exits: list[tuple[str, str]] = []
+        for index, branch in enumerate(branches):
+            place = join(path, branch.name or str(index))
+            event = self._vertex(cluster, (branch.name or "", _action_words(action_of(branch))), place)
+            self.edges.append(Edge(fork, event))
+            part = self.list(branch.steps or (), place, cluster)
+            self._connect(((event, ""),), part.entries, cluster)
+            exits += part.exits if branch.steps else ((event, ""),)
+        return Part((fork,), tuple(exits))
 
     def _case(self, steps: Sequence[Step], path: str, decision: str, words: str, cluster: Cluster) -> tuple[tuple[str, str], ...]:
         part = self.list(steps, path, cluster)
@@ -275,7 +327,8 @@ class _Builder:
 def _summary(step: Step) -> str:
     action = step.action
     if isinstance(action, Parallel):
-        return "parallel" if action.join == "All" else f"parallel, join {action.join}"
+        rest = "" if action.cancel_rest else ", the rest goes on"
+        return "parallel" if action.join == "All" else f"parallel, join {action.join}{rest}"
     if isinstance(action, dict):
         return _short(f"{step.kind} {', '.join(action)}")
     return _action_words(action) or step.kind
@@ -286,7 +339,17 @@ def _action_words(action: object) -> str:
         case JobAction():
             return _short(action.image)
         case WaitAction():
-            return _short(f"wait {action.duration}" if action.duration is not None else f"wait until {action.until}")
+            return _short(
+                f"wait {action.duration}"
+                if action.duration is not None
+                else f"wait until {action.until or _inside(action.condition or '')}"
+            )
+        case GotoAction():
+            return f"goto {action.step}"
+        case CancelAction():
+            return f"cancel {action.step}"
+        case (RaceBranch(), *_):
+            return "race"
         case FailAction():
             return f"fail {action.error}"
         case EndAction():
@@ -300,9 +363,21 @@ def _action_words(action: object) -> str:
             return _short(f"for each {'' if action.as_ == 'item' else action.as_ + ' '}{items}")
         case While():
             return _short(f"while {_inside(action.condition)}" if action.condition is not None else f"until {_inside(action.until or '')}")
+        case WorkflowAction():
+            title = f"{action.name}/{action.template}" if action.template else action.name
+            return _short(f"{'run' if action.wait else 'start'} {title}")
+        case TemplateAction():
+            return _short(f"template {action.name}")
         case tuple():
             return "steps"
     return ""
+
+
+def _ended_as(item: Dependency, part: Part) -> tuple[tuple[str, str], ...]:
+    """Return where a dependency's edges begin, with how the step must end where that is not well."""
+    if item.outcome is Awaited.SUCCEEDED:
+        return part.exits
+    return tuple((source, str(item.outcome)) for source, _ in part.exits) or tuple((entry, str(item.outcome)) for entry in part.entries)
 
 
 def _inside(expression: str) -> str:

@@ -3,16 +3,20 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from backstay.api.validate import check_parameters, parse_run, parse_workflow
+from backstay.api.validate import check_parameters, parse_run, parse_semaphore, parse_workflow
+from backstay.api.validate.calling import check_calls, unknown_calls
+from backstay.api.workflow import WorkflowSpec
 from backstay.cli.yaml_reading import BadYaml, Document, Place, read_documents
 from backstay.errors import InvalidDefinition, Problem
 from backstay.expressions.words import described, quoted, suggestion, there_are
 from backstay.handlers.workflows import judge
-from backstay.names import API_VERSION, GROUP, RUN, WORKFLOW
+from backstay.names import API_VERSION, GROUP, RUN, SEMAPHORE, WORKFLOW
 
+_KINDS: Final = (WORKFLOW, RUN, SEMAPHORE)
 _FIELDS: Final = ("apiVersion", "kind", "metadata", "spec", "status")
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_NAME: Final = 253
@@ -164,8 +168,8 @@ def _strange(value: Any) -> Problem | None:
         return None
     if version != API_VERSION:
         return Problem("apiVersion", f"{quoted(version)} is unknown; write {API_VERSION}")
-    if kind not in (WORKFLOW, RUN):
-        return Problem("kind", f"{quoted(kind)} is unknown; {there_are((WORKFLOW, RUN))}{suggestion(kind, (WORKFLOW, RUN))}")
+    if kind not in _KINDS:
+        return Problem("kind", f"{quoted(kind)} is unknown; {there_are(_KINDS)}{suggestion(kind, _KINDS)}")
     return None
 
 
@@ -178,9 +182,31 @@ def _judge_spec(manifest: _Manifest, workflows: Sequence[_Manifest], report: Rep
     if spec is None:
         return
     if manifest.kind == WORKFLOW:
-        yield from judge(spec)
+        problems = judge(spec)
+        yield from problems
+        if not any(found.severity == "error" for found in problems):
+            yield from _judge_calls(manifest, parse_workflow(spec), workflows, report)
+    elif manifest.kind == SEMAPHORE:
+        try:
+            parse_semaphore(spec)
+        except InvalidDefinition as error:
+            yield from error.problems
     else:
         yield from _judge_run(manifest, spec, workflows, report)
+
+
+def _judge_calls(manifest: _Manifest, spec: WorkflowSpec, workflows: Sequence[_Manifest], report: Report) -> Iterator[Problem]:
+    """Hold the calls of a workflow, or of a definition in a run, against the Workflows in these files."""
+    known: dict[str, WorkflowSpec] = {}
+    for workflow in workflows:
+        name = workflow.meta.get("name")
+        if isinstance(name, str) and _workflow_of(manifest, name, workflows) is workflow:
+            with suppress(InvalidDefinition):  # it has its own findings
+                known[name] = parse_workflow(workflow.value.get("spec") or {})
+    own = str(manifest.meta.get("name")) if manifest.kind == WORKFLOW else ""
+    yield from check_calls(own, spec, known)
+    for name in unknown_calls(spec, known):
+        report.unchecked.append(f"{manifest.file}:{manifest.place.line}: {manifest.subject}: Workflow {name} is not in these files")
 
 
 def _judge_frame(manifest: _Manifest) -> Iterator[Problem]:
@@ -211,6 +237,8 @@ def _judge_run(manifest: _Manifest, spec: Any, workflows: Sequence[_Manifest], r
         yield from (Problem(_inside(found.path), found.message, found.severity) for found in problems)
         if not any(found.severity == "error" for found in problems):
             yield from check_parameters(run.workflow.inline, run.parameters)[1]
+            calls = _judge_calls(manifest, run.workflow.inline, workflows, report)
+            yield from (Problem(_inside(found.path), found.message, found.severity) for found in calls)
         return
     workflow = _workflow_of(manifest, str(run.workflow.name), workflows)
     if workflow is None:
@@ -222,7 +250,15 @@ def _judge_run(manifest: _Manifest, spec: Any, workflows: Sequence[_Manifest], r
         parsed = parse_workflow(workflow.value.get("spec") or {})
     except InvalidDefinition:
         return  # the workflow has its own findings
-    yield from check_parameters(parsed, run.parameters)[1]
+    template = run.workflow.template
+    found = parsed if template is None else parsed.of_template(template)
+    if found is None:
+        known = [item.name for item in parsed.templates]
+        yield Problem("workflow.template", f"Workflow {run.workflow.name} has no template {quoted(template)}; {there_are(known)}")
+    elif found.is_library:
+        yield Problem("workflow", f"Workflow {run.workflow.name} has templates and no body; say in template which one to run")
+    else:
+        yield from check_parameters(found, run.parameters)[1]
 
 
 def _inside(path: str) -> str:

@@ -92,10 +92,21 @@ def _below(path: str, key: str) -> str:
 
 
 def _sort(item: Item) -> None:
-    """Handlers and undoing come after the steps; where iterations have begun, they stand for the steps of the program."""
+    """Handlers and undoing come after the steps; where iterations have begun, they stand for the steps of the program. Where a goto has led
+    back, the steps are in the order of their laps, and those that have not begun in any come last."""
     iterations = any(key.startswith("[") for key in item.children)
     kept = {key: child for key, child in item.children.items() if not iterations or key.startswith(("[", ":"))}
-    item.children = dict(sorted(kept.items(), key=lambda pair: pair[0].startswith(":")))
+    order = {key: index for index, key in enumerate(item.children)}
+    laps = any("~" in key for key in kept)
+    if laps:
+        begun = {key.partition("~")[0] for key, child in kept.items() if child.has_begun}
+        kept = {key: child for key, child in kept.items() if child.has_begun or key not in begun}
+
+    def place(child: Item) -> tuple[bool, bool, int, int]:
+        name, _, lap = child.key.partition("~")
+        return child.key.startswith(":"), laps and not child.has_begun, int(lap or 1), order.get(name, order[child.key])
+
+    item.children = {child.key: child for child in sorted(kept.values(), key=place)}
 
 
 def shown_children(item: Item, *, finished: bool) -> list[Item]:
@@ -108,8 +119,11 @@ def shown_children(item: Item, *, finished: bool) -> list[Item]:
         return [] if finished and item.what is not What.GROUP else children
     if record.phase is Phase.SKIPPED:
         return []
+    if record.phase is Phase.CANCELLED:
+        return [child for child in children if child.has_begun]
     if record.choice is not None:
-        return [child for child in children if child.what is not What.GROUP or child.key == record.choice or child.has_begun]
+        chosen = record.choice.split(",")
+        return [child for child in children if child.what is not What.GROUP or child.key in chosen or child.has_begun]
     if record.kind == "switch" and record.has_ended:
         return [child for child in children if child.has_begun]
     return children

@@ -32,6 +32,8 @@ class Run:
     notes: tuple[str, ...] = ()
     conditions: Mapping[str, Object] = field(default_factory=dict)
     """By type."""
+    children: "Mapping[str, Run]" = field(default_factory=dict)
+    """Its child runs by name, as far as they were asked for."""
 
     @property
     def name(self) -> str:
@@ -85,17 +87,21 @@ class Run:
     @property
     def shown_phase(self) -> str:
         """One word for eyes, as in the STATUS column."""
+        if self.state.run.phase is None and self.status.get("status"):
+            return str(self.status["status"])
         return shown_status(self.program or NOTHING, self.state)
 
     @property
     def definition(self) -> str:
         """What it runs, in words: `order, revision 3`."""
         number = self.state.run.revision_number
-        return (self.workflow or "inline definition") + (f", revision {number}" if number else "")
+        template = _mapping(self.spec.get("workflow")).get("template")
+        what = (self.workflow or "inline definition") + (f", template {template}" if template else "")
+        return what + (f", revision {number}" if number else "")
 
 
-def read_run(manifest: Object, program: Program | None = None, notes: Sequence[str] = ()) -> Run:
-    """Read a run's manifest as far as it can be read."""
+def read_run(manifest: Object, program: Program | None = None, notes: Sequence[str] = (), whole: State | None = None) -> Run:
+    """Read a run's manifest as far as it can be read. `whole` is its state, where the status leaves out steps and they were read elsewhere."""
     status = _mapping(manifest.get("status"))
     found = list(notes)
     try:
@@ -106,7 +112,7 @@ def read_run(manifest: Object, program: Program | None = None, notes: Sequence[s
     steps = _read_steps(status.get("steps"), found)
     journal = _mapping(status.get("journal"))
     conditions = {item["type"]: item for item in _items(status.get("conditions")) if isinstance(item.get("type"), str)}
-    return Run(manifest, State(run, steps, head=str(journal.get("head") or "")), program, tuple(found), conditions)
+    return Run(manifest, whole or State(run, steps, head=str(journal.get("head") or "")), program, tuple(found), conditions)
 
 
 def _read_steps(given: Any, notes: list[str]) -> dict[str, StepRecord]:

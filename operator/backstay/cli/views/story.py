@@ -1,17 +1,18 @@
 """The journal of a run as a story: when, what, which step, why, who."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from backstay.cli.archive import NOTHING_OLDER, Older
 from backstay.cli.views.seen import Run
 from backstay.cli.views.text import Line, Span, clean, length, line, one_line
 from backstay.engine import codec, journal
 from backstay.engine.model import Entry
 from backstay.engine.paths import ROOT
-from backstay.errors import IllegalTransition, TamperedState
+from backstay.errors import ArchiveNeeded, IllegalTransition, TamperedState
 
 _WORDS: Final = 400
 _KINDS: Final = {
@@ -45,23 +46,29 @@ _KINDS: Final = {
     "StepCompensated": "is undone",
     "JobSeen": "its Job is known",
     "JobHeld": "its Job cannot be made yet",
+    "CallWaits": "waits for something else",
+    "StepJoined": "has met its join, and what follows begins",
+    "LateArrival": "hears of a branch that came late",
+    "RaceWon": "has its first event",
     "LateResult": "ended after it was given up",
     "DeadlineMoved": "its deadline has moved",
+    "DeadlinesMoved": "the deadlines of its steps have moved",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """The journal, read and verified."""
+    """The journal, read and verified. `dropped` counts the oldest entries that are missing, `why` says where they are."""
 
     entries: tuple[Entry, ...]
     dropped: int
     verdict: str
     is_sound: bool
+    why: str = "no longer kept"
 
 
-def read_story(run: Run) -> Story:
-    """Read a run's journal, and hold the status against it."""
+def read_story(run: Run, older: Older = NOTHING_OLDER) -> Story:
+    """Read a run's journal, and hold the status against it. `older` is what stands in WorkflowJournals."""
     kept = run.status.get("journal")
     given: Mapping[str, Any] = kept if isinstance(kept, Mapping) else {}
     entries, unreadable = [], 0
@@ -70,35 +77,46 @@ def read_story(run: Run) -> Story:
             entries.append(codec.entry_from_json(data))
         except (TamperedState, AttributeError):
             unreadable += 1
-    count = given.get("dropped") or 0
-    if not isinstance(count, int):
-        return Story(tuple(entries), 0, f"NOT TO BE TRUSTED: the number of dropped entries is {clean(repr(count), _WORDS)}", False)
-    dropped = count
-    verdict, is_sound = _verdict(run, entries, dropped, unreadable)
-    return Story(tuple(entries), dropped, verdict, is_sound)
+    dropped, archived = given.get("dropped") or 0, given.get("archived") or 0
+    if not isinstance(dropped, int) or not isinstance(archived, int):
+        counts = clean(f"{dropped!r} and {archived!r}", _WORDS)
+        return Story(tuple(entries), 0, f"NOT TO BE TRUSTED: the numbers of dropped and archived entries are {counts}", False)
+    if archived and older.trouble:
+        verdict, is_sound = _verdict(run, entries, dropped + archived, unreadable)
+        return Story(tuple(entries), dropped + archived, verdict, is_sound, f"not told here: {clean(older.trouble, _WORDS)}")
+    verdict, is_sound = _verdict(run, entries, dropped + archived, unreadable, older.entries)
+    return Story((*older.entries, *entries), dropped, verdict, is_sound)
 
 
-def _verdict(run: Run, entries: list[Entry], dropped: int, unreadable: int) -> tuple[str, bool]:
+def _verdict(run: Run, entries: list[Entry], before: int, unreadable: int, older: Sequence[Entry] = ()) -> tuple[str, bool]:
     if not entries and not run.state.steps and run.state.run.phase is None:
         return "nothing has happened yet", True
     if unreadable:
         return f"NOT TO BE TRUSTED: {unreadable:,} of the journal's entries cannot be read", False
-    if entries and entries[0].sequence != dropped + 1:
+    if entries and entries[0].sequence != before + 1:
         return (
-            f"NOT TO BE TRUSTED: the journal says that {dropped:,} entries are gone, and begins with entry {entries[0].sequence:,}",
+            f"NOT TO BE TRUSTED: the journal says that {before:,} entries are elsewhere, and begins with entry {entries[0].sequence:,}",
             False,
         )
+    is_whole = len(older) == before
     try:
-        journal.verify(run.status)
+        journal.verify(run.status, journal.fold(older) if is_whole else None)
+        if older and not is_whole:
+            journal.check_chain([*older, *entries], run.state.head)
+    except ArchiveNeeded as error:
+        return f"NOT CHECKED: {clean(one_line(str(error)), _WORDS)}", False
     except (TamperedState, IllegalTransition, ValueError, TypeError, KeyError, AttributeError) as error:
         return f"NOT TO BE TRUSTED: {clean(one_line(str(error)), _WORDS)}", False
     seal = clean(run.state.head)
-    if dropped:
+    if not is_whole:
         return (
-            f"the {len(entries):,} newest entries form an unbroken chain that ends in the seal {seal}, and the status agrees with them",
+            f"the {len(older) + len(entries):,} newest entries form an unbroken chain that ends in the seal {seal}, and the status agrees with them",
             True,
         )
-    return f"the chain of all {len(entries):,} entries is unbroken (seal {seal}), and the status is exactly what follows from it", True
+    return (
+        f"the chain of all {before + len(entries):,} entries is unbroken (seal {seal}), and the status is exactly what follows from it",
+        True,
+    )
 
 
 def story(told: Story) -> list[Line]:
@@ -106,7 +124,7 @@ def story(told: Story) -> list[Line]:
     lines: list[Line] = []
     if told.dropped:
         count = f"{told.dropped:,} older {'entry is' if told.dropped == 1 else 'entries are'}"
-        lines.append(line(Span(f"({count} no longer kept; the story begins at entry {told.dropped + 1:,})", "dim")))
+        lines.append(line(Span(f"({count} {told.why}; the story begins at entry {told.dropped + 1:,})", "dim")))
     day = ""
     for entry in told.entries:
         date = entry.time.astimezone(UTC).strftime("%Y-%m-%d")

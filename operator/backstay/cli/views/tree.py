@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from backstay.engine.compensation import to_undo
 from backstay.engine.iterations import progress_of
 from backstay.engine.model import Fault, Phase, StepRecord
 from backstay.engine.paths import ROOT, undo_path, undone_by
+from backstay.engine.steps.workflow import UNDO
 
 WORDS_LIMIT = 300
 _NOT_REACHED = "not reached"
@@ -85,7 +86,22 @@ def _rows(items: list[Item], owner: Item, run: Run, now: datetime, indent: str, 
         last = index == len(items) - 1
         branch, below = ("", "") if top else ("└─ ", "   ") if last else ("├─ ", "│  ")
         yield _row(item, owner, run, now, indent + branch)
-        yield from _rows(shown_children(item, finished=run.is_finished), item, run, now, indent + below + ("  " if top else ""))
+        inside = indent + below + ("  " if top else "")
+        yield from _rows(shown_children(item, finished=run.is_finished), item, run, now, inside)
+        yield from _child_rows(item.record, run, now, inside)
+
+
+def _child_rows(record: StepRecord | None, run: Run, now: datetime, indent: str) -> Iterator[Row]:
+    """The steps of a child run, where they were asked for; below the step that undoes it, those of undoing it."""
+    child = run.children.get(record.child or "") if record is not None else None
+    if child is None or record is None:
+        return
+    root = outline(child.program, child.state.steps)
+    if record.kind != UNDO:
+        yield from _rows(shown_children(root, finished=child.is_finished), root, child, now, indent)
+    if record.kind == UNDO or child.state.run.result is not Phase.COMPENSATED:
+        for row in _undo_rows(root, child, now):
+            yield replace(row, prefix=f"{indent}⟲ {row.prefix}")
 
 
 def _row(item: Item, owner: Item, run: Run, now: datetime, prefix: str) -> Row:
@@ -118,12 +134,16 @@ def _message(record: StepRecord, now: datetime) -> str:
         return f"{after}; {_fault_words(record.error)}" if record.error else after
     if record.phase is Phase.WAITING and record.due_at is not None:
         return f"{length(record.due_at - now)} left" if record.due_at > now else "due"
+    if record.goto is not None:
+        return f"on to {clean(record.goto)}"
     if record.error is not None and record.phase is Phase.RUNNING:
         return f"the attempt before: {_fault_words(record.error)}"
     if record.error is not None and record.phase not in (Phase.SUCCEEDED, Phase.COMPENSATED):
         return _fault_words(record.error)
     if record.iterations:
         return progress_of(record).words()
+    if record.child is not None and not record.message:
+        return f"run {record.child}" if record.kind != UNDO else ""
     return clean(one_line(record.message), WORDS_LIMIT) if record.message else ""
 
 
@@ -139,6 +159,7 @@ def _undo_rows(root: Item, run: Run, now: datetime) -> Iterator[Row]:
         if item is not None:
             yield _row(item, root, run, now, "")
             yield from _rows(shown_children(item, finished=run.is_finished), item, run, now, "  ")
+            yield from _child_rows(item.record, run, now, "  ")
     if run.program is None or not _undoes(run):
         return
     for record in to_undo(run.program, run.state.steps):
@@ -149,7 +170,13 @@ def _undo_rows(root: Item, run: Run, now: datetime) -> Iterator[Row]:
 
 def _undoes(run: Run) -> bool:
     record = run.state.run
-    return record.compensate and record.phase in (Phase.STOPPING, Phase.COMPENSATING, Phase.FAILED, Phase.CANCELLED)
+    return record.compensate and record.phase in (
+        Phase.STOPPING,
+        Phase.COMPENSATING,
+        Phase.FAILED,
+        Phase.CANCELLED,
+        Phase.COMPENSATED,
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------------ columns
@@ -201,12 +228,12 @@ def tree_data(run: Run) -> dict[str, Any]:
         "error": codec.fault_to_json(record.error) if record.error else None,
         "outputs": record.outputs,
     }
-    steps = [_item_data(item, root) for item in root.children.values()]
+    steps = [_item_data(item, root, run) for item in root.children.values()]
     toundo = to_undo(run.program, run.state.steps) if run.program is not None and _undoes(run) else []
     return {**found, "steps": steps, "toUndo": [step.path for step in toundo], "notes": list(run.notes)}
 
 
-def _item_data(item: Item, owner: Item) -> dict[str, Any]:
+def _item_data(item: Item, owner: Item, run: Run) -> dict[str, Any]:
     record = item.record
     found: dict[str, Any] = {"path": item.path, "name": label(item, owner), "what": str(item.what)}
     found["kind"] = record.kind if record is not None else item.node.kind if item.node is not None else None
@@ -215,7 +242,9 @@ def _item_data(item: Item, owner: Item) -> dict[str, Any]:
         shown: Mapping[str, Any] = codec.record_to_json(record)
         found |= {key: value for key, value in shown.items() if key not in ("path", "kind", "phase", "inputs")}
     if item.children:
-        found["steps"] = [_item_data(child, item) for child in item.children.values()]
+        found["steps"] = [_item_data(child, item, run) for child in item.children.values()]
+    if record is not None and record.kind != UNDO and record.child is not None and record.child in run.children:
+        found["run"] = tree_data(run.children[record.child])
     return found
 
 

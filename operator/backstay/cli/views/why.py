@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from backstay.cli.views import limits
 from backstay.cli.views.seen import Run
 from backstay.cli.views.text import clean, counted, length, listed, moment, one_line
 from backstay.engine import codec
@@ -20,11 +21,14 @@ from backstay.engine.conditions import going_on, stuck_at
 from backstay.engine.model import Fault, Hold, JobFact, JobState, Phase, StepRecord
 from backstay.engine.paths import undo_path, undone_by
 from backstay.engine.policies.disruption import MAX_DISRUPTIONS
+from backstay.engine.policies.lock import is_waiting
 from backstay.executors.refusals import of_pod
-from backstay.names import ANNOTATION_RELEASE
+from backstay.names import ANNOTATION_RELEASE, workflow_semaphore
 
 LATE: Final = timedelta(seconds=30)
 """After so long a delay the operator is to blame, not the load."""
+CHILD_STEP: Final = ":child/"
+"""Stands in the place of an error between a step and the place in its child run."""
 _WORDS: Final = 600
 
 
@@ -34,6 +38,8 @@ class Cause(StrEnum):
     NOTHING = "Nothing"
     OPERATOR = "Operator"
     WORKFLOW = "Workflow"
+    TURN = "Turn"
+    LOCK = "Lock"
     RESUME = "Resume"
     PERSON = "Person"
     HOLD = "Hold"
@@ -50,7 +56,7 @@ class Cause(StrEnum):
 _URGENCY: Final = {
     cause: rank
     for rank, cause in enumerate(
-        (Cause.PERSON, Cause.HOLD, Cause.API, Cause.OPERATOR, Cause.POD_START, Cause.RETRY, Cause.STOP, Cause.JOB, Cause.STEP)
+        (Cause.PERSON, Cause.HOLD, Cause.API, Cause.OPERATOR, Cause.POD_START, Cause.RETRY, Cause.LOCK, Cause.STOP, Cause.JOB, Cause.STEP)
     )
 }
 """Which of several steps that go on at once to name first: what somebody must mend before what goes well; timers last."""
@@ -66,6 +72,10 @@ class Evidence:
     warnings: Sequence[str] = ()
     asked: bool = False
     """Whether Jobs and Pods could be asked for at all."""
+    children: "Mapping[str, Answer]" = field(default_factory=dict)
+    """Why child runs wait, by name."""
+    semaphores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The Semaphores whose slots it waits for, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,7 @@ def why(run: Run, evidence: Evidence, now: datetime) -> Answer:
     if record.is_finished:
         return _finished(run)
     if record.phase is None:
-        return _not_begun(run, now)
+        return _not_begun(run, evidence, now)
     if record.suspended_at is not None:
         return _suspended(run, record.suspended_at, now)
     if run.program is not None and (stuck := stuck_at(run.program, run.state)) is not None:
@@ -149,6 +159,10 @@ def _finished(run: Run) -> Answer:
 
 def _mend_of_failure(run: Run, fault: Fault | None) -> str:
     """Say where to look: at what the step said, or, where it never ran, at what kept it from running."""
+    if fault is not None and CHILD_STEP in fault.step:
+        caller = run.state.steps.get(fault.step.partition(CHILD_STEP)[0])
+        if caller is not None and caller.child:
+            return f"`backstay why {caller.child}{_in(run)}` tells how the child run ended"
     failed = run.state.steps.get(fault.step) if fault else None
     if fault is None or failed is None or not failed.job:
         return ""
@@ -162,12 +176,15 @@ def _left_undone(run: Run) -> str:
     return f"; NOT undone: {listed(left)}" if left else ""
 
 
-def _not_begun(run: Run, now: datetime) -> Answer:
+def _not_begun(run: Run, evidence: Evidence, now: datetime) -> Answer:
     said = run.conditions.get("Succeeded", {})
     reason, message = str(said.get("reason") or ""), _short(str(said.get("message") or ""))
     if reason in ("WorkflowNotFound", "WorkflowNotReady") and message:
         mend = "apply the Workflow, and the run begins by itself" if reason == "WorkflowNotFound" else "the operator is about to look at it"
         return Answer(Cause.WORKFLOW, f"it has not begun: {message}", mend)
+    if reason == "Queued" and not run.suspend:
+        words, mend = limits.queued_words(run, evidence.semaphores.get(workflow_semaphore(run.workflow)), now)
+        return Answer(Cause.TURN, f"it has not begun: {words}", mend)
     if run.suspend:
         return Answer(Cause.RESUME, "it has not begun, because it was created suspended", f"backstay resume {run.name}{_in(run)}")
     waited = now - run.created_at if run.created_at else timedelta(0)
@@ -222,15 +239,39 @@ def _step(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> An
     match record.phase:
         case Phase.RETRYING:
             return _retrying(run, record, now)
+        case Phase.RUNNING | Phase.STOPPING if record.child is not None:
+            return _child(run, record, evidence, now)
+        case Phase.WAITING if is_waiting(record):
+            return _locked_out(run, record, evidence, now)
         case Phase.WAITING:
             return _waiting(record, now)
+        case Phase.STOPPING if record.call is not None:
+            return Answer(Cause.STOP, f"{_name(record)} is being stopped; its call is being ended", "", record.path)
         case Phase.STOPPING:
             return Answer(Cause.STOP, f"{_name(record)} is being stopped; its pod gets time to end", "", record.path)
+        case Phase.RUNNING if record.kind == "http" and not record.message and isinstance(record.inputs, Mapping):
+            words = f"{_name(record)} waits for the answer to {_request(record.inputs)}{_since(record, now)}"
+            return Answer(Cause.STEP, words, "", record.path, record.due_at)
         case Phase.RUNNING if record.job is not None:
             return _job(run, record, evidence, now)
         case _:
             words = f"{_name(record)} is {record.phase}{_since(record, now)}"
             return Answer(Cause.STEP, f"{words}: {_short(record.message)}" if record.message else words, "", record.path, record.due_at)
+
+
+def _child(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> Answer:
+    """Follow into the child run: what it waits for is what this run waits for."""
+    below = evidence.children.get(record.child or "")
+    stopping = (
+        "until it is undone" if record.phase is Phase.STOPPING else "for" + _since(record, now).removeprefix(" (for").removesuffix(")")
+    )
+    if record.held_since is not None or (record.message and not record.stalled):
+        return _held(record, record.message or "", now)
+    if below is None:
+        look = f"backstay why {record.child}{_in(run)}"
+        words = _short(record.message) if record.message else f"{_name(record)} waits {stopping} for run {record.child}"
+        return Answer(Cause.PERSON if record.stalled else Cause.STEP, words, look, record.path)
+    return Answer(below.cause, f"{_name(record)} waits for run {record.child}: {below.sentence}", below.mend, record.path, below.until)
 
 
 def _retrying(run: Run, record: StepRecord, now: datetime) -> Answer:
@@ -252,13 +293,20 @@ def _retrying(run: Run, record: StepRecord, now: datetime) -> Answer:
 def _waiting(record: StepRecord, now: datetime) -> Answer:
     due = record.due_at
     if due is None:
-        words = f": {_short(record.message)}" if record.message else ""
-        return Answer(Cause.STEP, f"{_name(record)} waits{words}", "", record.path)
+        words = _short(record.message or "")
+        limit = f"; it expires in {length(record.deadline_at - now)}" if record.deadline_at and record.deadline_at > now else ""
+        waits = words if words.startswith("waits ") else f"waits{': ' if words else ''}{words}"
+        return Answer(Cause.STEP, f"{_name(record)} {waits}{limit}", "", record.path)
     if due <= now:
         return _late(record, due, now, f"{_name(record)} has waited long enough", Cause.TIMER)
     return Answer(
         Cause.TIMER, f"{_name(record)} waits for time to pass: {length(due - now)} left, until {moment(due)}", "", record.path, due
     )
+
+
+def _locked_out(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> Answer:
+    words, mend = limits.lock_words(run, record, evidence.semaphores.get((record.lock or {}).get("name", "")), now)
+    return Answer(Cause.LOCK, f"{_name(record)} {words}", mend, record.path, record.due_at)
 
 
 def _late(record: StepRecord, due: datetime | None, now: datetime, sentence: str, cause: Cause) -> Answer:
@@ -366,6 +414,11 @@ def _name(record: StepRecord) -> str:
     return f"step {clean(record.path)}"
 
 
+def _request(inputs: Mapping[str, Any]) -> str:
+    """Return what an http step asks for, without the query."""
+    return _short(f"{inputs.get('method')} {str(inputs.get('url')).partition('?')[0]}", 200)
+
+
 def _age(record: StepRecord, now: datetime) -> str:
     began = record.attempt_started_at or record.started_at
     return length(now - began) if began is not None else "some time"
@@ -396,3 +449,18 @@ def _short(text: str, limit: int = _WORDS) -> str:
 def active_jobs(run: Run) -> Iterator[StepRecord]:
     """The steps whose Jobs the cluster should be asked about."""
     return (record for record in going_on(run.state) if record.job is not None)
+
+
+def active_children(run: Run) -> Iterator[StepRecord]:
+    """The steps whose child runs the cluster should be asked about."""
+    return (record for record in going_on(run.state) if record.child is not None and record.held_since is None)
+
+
+def awaited_semaphores(run: Run) -> set[str]:
+    """The names of the Semaphores whose slots a run, or a step of it, waits for."""
+    if run.is_finished:
+        return set()
+    if run.state.run.phase is None:
+        return {workflow_semaphore(run.workflow)} if "Queued" in run.conditions and run.workflow else set()
+    waiting = (record.lock or {} for record in going_on(run.state) if is_waiting(record))
+    return {wanted["name"] for wanted in waiting if wanted.get("scope") != "Run"}

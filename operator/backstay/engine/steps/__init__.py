@@ -18,6 +18,7 @@ from backstay.engine.steps.race import Race
 from backstay.engine.steps.resource import ResourceStep
 from backstay.engine.steps.set import Set
 from backstay.engine.steps.switch import SwitchStep
+from backstay.engine.steps.template import TemplateStep
 from backstay.engine.steps.wait import Wait
 from backstay.engine.steps.workflow import ChildRun
 
@@ -37,6 +38,7 @@ KINDS: Final[dict[str, Kind]] = {
     "forEach": ForEachStep(),
     "while": Loop(),
     "workflow": ChildRun(),
+    "template": TemplateStep(),
     "fail": Fail(),
     "end": End(),
 }

@@ -83,7 +83,8 @@ class DagStep:
             if not _skip(turn, body, prefix):
                 break
         if failed and (body.fail_fast or not going):
-            first = min(failed, key=lambda step: step.finished_at or turn.now)
+            places = {join(prefix, step.name): place for place, step in enumerate(body.nodes)}
+            first = min(failed, key=lambda step: (step.finished_at or turn.now, places[step.path]))
             lifecycle.begin_stopping(turn, node, record, Phase.FAILED, first.error)
         elif len(found) == len(body.nodes) and not going:
             succeed(turn, record.path)
@@ -106,13 +107,17 @@ def _advance_all(turn: Turn, body: Body, prefix: str) -> list[StepRecord]:
         progress = False
         for node in waiting:
             path = join(prefix, node.name)
-            if path not in turn.steps and not all(_is_met(turn, prefix, item, left_out) for item in node.depends_on):
+            before = turn.steps.get(path)
+            if before is not None and before.has_ended:
+                found.append(before)
+                continue
+            if before is None and not all(_is_met(turn, prefix, item, left_out) for item in node.depends_on):
                 later.append(node)
                 continue
             record = advance(turn, node, path)
             if record is not None:
                 found.append(record)
-                progress = progress or record.has_ended or record.is_joined
+                progress = progress or (record is not before and (record.has_ended or record.is_joined))
         waiting = later
     return found
 
@@ -130,7 +135,7 @@ def _is_met(turn: Turn, prefix: str, item: Dependency, left_out: frozenset[str])
         case Awaited.SKIPPED:
             return record.phase is Phase.SKIPPED
         case Awaited.DONE:
-            return record.has_ended
+            return record.has_ended or record.is_joined
 
 
 def _left_out(turn: Turn, order: Iterable[Node], prefix: str) -> frozenset[str]:

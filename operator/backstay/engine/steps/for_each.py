@@ -132,11 +132,11 @@ class ForEachStep:
         path = record.path
         while True:
             before = turn.sequence
-            fault = self._advance(turn, node, path)
+            faults = self._advance(turn, node, path)
             if turn.is_ending or turn.steps[path].phase is not Phase.RUNNING:
                 return
             try:
-                if self._is_decided(turn, node, turn.steps[path], fault):
+                if self._is_decided(turn, node, turn.steps[path], faults):
                     return
             except EvaluationError as error:
                 broken = Fault("ExpressionError", "An expression failed", str(error))
@@ -146,9 +146,9 @@ class ForEachStep:
             if turn.sequence == before:
                 return
 
-    def _advance(self, turn: Turn, node: Node, path: str) -> Fault | None:
-        """Bring every iteration that goes on as far as it goes. Returns the fault of the last one that failed."""
-        last: Fault | None = None
+    def _advance(self, turn: Turn, node: Node, path: str) -> list[Fault]:
+        """Bring every iteration that goes on as far as it goes. Returns the faults of those that failed now, in their order."""
+        faults: list[Fault] = []
         progress = progress_of(turn.steps[path])
         for index in progress.active:
             if index in progress.stopping:
@@ -159,10 +159,10 @@ class ForEachStep:
             if target:
                 lifecycle.leave(turn, node, turn.steps[path], target)
             if turn.is_ending or turn.steps[path].phase is not Phase.RUNNING:
-                return last
-            if outcome is not Outcome.GOING:
-                last = self._settle(turn, node, path, index, outcome, fault) or last
-        return last
+                return faults
+            if outcome is not Outcome.GOING and (failed := self._settle(turn, node, path, index, outcome, fault)):
+                faults.append(failed)
+        return faults
 
     def _settle(self, turn: Turn, node: Node, path: str, index: int, outcome: Outcome, fault: Fault | None) -> Fault | None:
         """An iteration has ended: collect what it left, count it, and forget an older one."""
@@ -197,12 +197,14 @@ class ForEachStep:
             progress = progress.with_more(len(more))
         return changes, progress
 
-    def _is_decided(self, turn: Turn, node: Node, record: StepRecord, fault: Fault | None) -> bool:
+    def _is_decided(self, turn: Turn, node: Node, record: StepRecord, faults: list[Fault]) -> bool:
         body: Body = node.body
         progress = progress_of(record)
         counts = {"done": progress.succeeded, "failed": progress.failed, "total": progress.total}
-        if progress.failed > body.action.tolerated(progress.total):
-            lifecycle.begin_stopping(turn, node, record, Phase.FAILED, fault or _earlier(progress))
+        surplus = progress.failed - body.action.tolerated(progress.total)
+        if surplus > 0:
+            one_too_many = faults[-min(surplus, len(faults))] if faults else _earlier(progress)
+            lifecycle.begin_stopping(turn, node, record, Phase.FAILED, one_too_many)
             return True
         if body.complete_when is not None and progress.ended and turn.holds(body.complete_when, record.path, "completeWhen", **counts):
             lifecycle.begin_stopping(turn, node, record, Phase.SUCCEEDED)

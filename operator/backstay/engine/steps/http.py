@@ -1,14 +1,18 @@
 """http: make a request to a host that the installation allows. Each attempt is a request of its own, under the same idempotency key.
 
-The transition table is that of `call.py`, where an answer is one of these:
+    state     on        becomes    then
+    (new)     start     Running    the resolved request stands in the status; it is made once that is written
+    Running   expected  Succeeded  the status is one of `expect`; `output` says what is kept
+    Running   error     Failed     the first of `errors` whose `when` is true: an error of the business; or a catch
+    Running   busy      Retrying   408, 425, 429, 5xx, or no answer: HttpUnavailable (Transient), where the retry policy says so; not before Retry-After
+    Running   else      Failed     HttpStatus (Permanent); or a catch
+    Retrying  due       Running    the next attempt
+    Running   timeout   Stopping   attemptTimeout (1 minute where nobody says) or timeout is over: the connection is closed, then it failed
+    Running   stop      Stopping   the connection is closed
+    Stopping  gone      Cancelled  nobody waits for the answer any more
+    Stopping  expected  Succeeded  it was answered before it could be stopped; what was done counts, and can be undone
 
-    answer    on         then
-    answered  an error   the first of `errors` whose `when` is true: an error of the business, which catch matches on
-    answered  expected   its status is one of `expect`: `output` says what is kept
-    answered  busy       408, 425, 429, 5xx: HttpUnavailable (Transient); not tried again before its Retry-After
-    answered  otherwise  HttpStatus (Permanent)
-
-The executor makes the request and hands over the answer as it is, at most a mebibyte; what it means is decided here, and what is kept of it
+The executor makes the request and hands over the answer as it is, at most 256 KiB; what it means is decided here, and what is kept of it
 takes at most 4,096 bytes. No Secret is among the inputs: they name it, and the executor reads it as the run's service account.
 
 Example:

@@ -84,7 +84,9 @@ class Job:
         )
         env_from = bind([item.to_json() for item in action.env_from], scope) if action.env_from else None
         mounts = compile_mounts(action.workspaces, nesting.workspaces, scope)
-        return Body(texts, lists, env, env_from, mounts, template, plain, action.start_timeout or nesting.defaults.start_timeout or START_TIMEOUT)
+        return Body(
+            texts, lists, env, env_from, mounts, template, plain, action.start_timeout or nesting.defaults.start_timeout or START_TIMEOUT
+        )
 
     # ------------------------------------------------------------------------------------------------------ beginning
 
@@ -240,7 +242,7 @@ class Job:
         confirm_at = (record.attempt_started_at or turn.now) + CONFIRM_AFTER
         changes = self._waiting(turn, record, fact, obstacle)
         if fact is not None and record.job_uid is None:
-            if changes or confirm_at <= turn.now:
+            if changes or confirm_at <= turn.now or turn.is_short_of_room:
                 changes |= {"job_uid": fact.uid, "inputs": None}
             else:
                 turn.wake(confirm_at)

@@ -160,7 +160,8 @@ def advance_branches(turn: Turn, branches: dict[str, tuple[Node, ...]], path: st
 
 def stop_branches(turn: Turn, branches: dict[str, tuple[Node, ...]], path: str) -> bool:
     """Stop whatever goes on of lists that run at the same time. Returns whether nothing does any more."""
-    return all([stop_list(turn, nodes, join(path, name)) for name, nodes in branches.items()])
+    ended = [stop_list(turn, nodes, join(path, name)) for name, nodes in branches.items()]
+    return all(ended)
 
 
 def branch_outputs(turn: Turn, branches: dict[str, tuple[Node, ...]], path: str) -> dict[str, Json]:

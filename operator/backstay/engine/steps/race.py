@@ -9,7 +9,7 @@
     Running   stop       Stopping   the events are no longer awaited, what runs of the branch is stopped
 
 Of two events that are found to have happened, the one that fell due earlier wins; where both did at the same moment, the one written first.
-An event only opens when it begins: it is here that it happens, so that no other can happen as well.
+An event is only opened when the race begins: it is here that it happens, so that no other can happen as well.
 
 Example:
     - name: paid
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from backstay.api.steps import RaceBranch, action_of, kind_of
 from backstay.engine import lifecycle
-from backstay.engine.lifecycle import advance, begun, stop_list
+from backstay.engine.lifecycle import advance, begun, open_event, stop_list
 from backstay.engine.model import Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.paths import join
@@ -73,16 +73,20 @@ class Race:
 
     def _open(self, turn: Turn, node: Node, record: StepRecord) -> bool:
         """Begin to wait for every event. Returns whether all are open: none may win before."""
-        paths = {join(record.path, name): branch.event for name, branch in node.body.items()}
-        return all([path in turn.steps or advance(turn, event, path) is not None for path, event in paths.items()])
+        opened = []
+        for name, branch in node.body.items():
+            opened.append(open_event(turn, branch.event, join(record.path, name)) is not None)
+        return all(opened)
 
     def _first(self, turn: Turn, node: Node, record: StepRecord) -> str | None:
-        """Look at the events in the order in which they would win; return the first that has happened, or has failed."""
-        events = ((index, name, turn.steps[join(record.path, name)]) for index, name in enumerate(node.body))
-        order = [(event.due_at or turn.now, index, name) for index, name, event in events]
-        for _, _, name in sorted(order):
-            event = advance(turn, node.body[name].event, join(record.path, name))
-            if event is not None and event.has_ended:
+        """Look at the events in the order in which they would win; return the first that has happened, or one that cannot be awaited."""
+        events = [(index, name, turn.steps[join(record.path, name)]) for index, name in enumerate(node.body)]
+        for _, name, event in events:
+            if event.phase is Phase.FAILED:
+                return str(name)
+        for _, _, name in sorted((event.due_at or turn.now, index, name) for index, name, event in events):
+            looked_at = advance(turn, node.body[name].event, join(record.path, name))
+            if looked_at is not None and looked_at.has_ended:
                 return str(name)
         return None
 

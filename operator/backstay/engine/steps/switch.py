@@ -86,12 +86,12 @@ class SwitchStep:
         going = any(standing.outcome is Outcome.GOING for standing in found.values())
         fault = next((standing.fault for standing in found.values() if standing.fault), None)
         target = next((standing.target for standing in found.values() if standing.target), "")
-        if fault and going:
+        if target:
+            lifecycle.leave(turn, node, record, target)
+        elif fault and going:
             lifecycle.begin_stopping(turn, node, record, Phase.FAILED, fault)
         elif fault:
             lifecycle.fail(turn, node, record.path, fault)
-        elif target:
-            lifecycle.leave(turn, node, record, target)
         elif not going:
             succeed(turn, record.path)
 

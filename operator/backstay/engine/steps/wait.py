@@ -51,7 +51,10 @@ class Wait(Instant):
         return Body(duration, until, condition, f"waits until {action.condition} holds"[:MOST_WORDS])
 
     def begin(self, turn: Turn, node: Node, path: str) -> None:
-        """Only open: whether it is over is for `proceed`, in the same turn, so that a race can say which of several events comes first."""
+        self.open(turn, node, path)
+        self.proceed(turn, node, turn.steps[path])
+
+    def open(self, turn: Turn, node: Node, path: str) -> None:
         due, words = self._due(turn, node, path)
         turn.change_step("StepWaiting", path, phase=Phase.WAITING, due_at=due, message=words, reason=words, **begun(turn, node))
 
@@ -71,9 +74,8 @@ class Wait(Instant):
 
     def proceed(self, turn: Turn, node: Node, record: StepRecord) -> None:
         condition: Bound | None = node.body.condition
-        if condition is None:
-            is_over = turn.is_due(record.due_at)
-        else:
+        is_over = turn.is_due(record.due_at)
+        if condition is not None:
             is_over = not turn.is_suspended and turn.holds(condition, record.path, "wait.condition")
         if is_over:
             succeed(turn, record.path)

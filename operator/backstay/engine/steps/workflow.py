@@ -105,7 +105,9 @@ class ChildRun:
         """Resolve the action: what a deed needs stands in the written state until the deed is confirmed."""
         name = turn.evaluate_text(body.name, path)
         if not _OBJECT_NAME.fullmatch(name):
-            raise EvaluationError(f"workflow.name: {name[:80]!r} is no name of a Workflow; names have lower-case letters, digits, '-' and '.'")
+            raise EvaluationError(
+                f"workflow.name: {name[:80]!r} is no name of a Workflow; names have lower-case letters, digits, '-' and '.'"
+            )
         workflow: dict[str, Json] = {"name": name}
         if body.version is not None:
             workflow["revision"] = _number(turn.evaluate(body.version, path))
@@ -175,9 +177,7 @@ class UndoChild:
 
     def begin(self, turn: Turn, node: Node, path: str) -> None:
         done = turn.steps[undone_by(path) or ""]
-        record = turn.change_step(
-            "StepStarted", path, phase=Phase.RUNNING, child=done.child, child_uid=done.child_uid, **begun(turn, node)
-        )
+        record = turn.change_step("StepStarted", path, phase=Phase.RUNNING, child=done.child, child_uid=done.child_uid, **begun(turn, node))
         self.proceed(turn, node, record)
 
     def proceed(self, turn: Turn, node: Node, record: StepRecord) -> None:

@@ -5,6 +5,7 @@ secrets   headers whose values come from Secrets
 resolver  a host's addresses, all of them judged, and a connection to none but these
 exchange  one request, and the redirects that are followed
 answers   an answer, read within limits
+room      how many calls go on at the same time
 """
 
 from backstay.executors.http.execute import execute

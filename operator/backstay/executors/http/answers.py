@@ -13,8 +13,9 @@ import orjson
 from backstay.engine.model import Json
 from backstay.expressions.format import MAX_DEPTH
 
-MAX_BYTES: Final = 1024 * 1024
-"""Of a body, packed or unpacked. What is kept of it in a status is at most 4,096 bytes; this is what an expression may look through."""
+MAX_BYTES: Final = 256 * 1024
+"""Of a body, packed or unpacked. What is kept of it in a status is at most 4,096 bytes; this is what an expression may look through, which
+takes up to 60 ms in which nothing else happens (measured: 50 ms to count 9,000 items of 850 KB, 230 ms to filter them)."""
 MAX_HEADER_BYTES: Final = 16 * 1024
 LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
 """A server that asks for more is asked again after this."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import aiohttp
 import orjson
@@ -33,6 +34,7 @@ from backstay.executors.calls import CallContext
 from backstay.executors.http import answers
 from backstay.executors.http.exchange import CONNECT_SECONDS, Exchange, Outgoing, tls_context
 from backstay.executors.http.resolver import LookUp, look_up
+from backstay.executors.http.room import Room
 from backstay.executors.http.secrets import Headers, Unfit, headers_of
 from backstay.hosts.addresses import Address
 from backstay.hosts.rules import HostForbidden, HostRules
@@ -45,9 +47,14 @@ _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
 
 
+_ROOMS: Final[WeakKeyDictionary[Client, Room]] = WeakKeyDictionary()
+
+
 async def execute(context: CallContext, call: StartCall) -> CallFact:
-    """Make an HTTP call. Ends with a fact in any case; what it sends is closed when it is cancelled."""
-    return await HttpCalls(look_up).execute(context, call)
+    """Make an HTTP call when there is room. Ends with a fact in any case; what it sends is closed when it is cancelled."""
+    room = _ROOMS.setdefault(context.client, Room())
+    async with room.taken(context.run.namespace, context.waits):
+        return await HttpCalls(look_up).execute(context, call)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def _forbidden(error: errors.Forbidden, account: Account) -> str:
         return shortened(error.message, _TEXT_LIMIT)
     if found["verb"] == "impersonate":
         return (
-            f"the operator may not act as service account {account}, so this installation has no resource steps; "
+            f"the operator may not act as service account {account}, so this installation has no resource steps, and no http steps with Secrets; "
             "install the chart with impersonation.enabled, or grant the operator the verb impersonate on serviceaccounts"
         )
     resource, _, subresource = found["resource"].partition("/")

@@ -114,8 +114,8 @@ class _Waiting:
         """Look once, or watch for as long as it lasts. Returns None where it is not decided."""
         if not self.view.version:
             await self._look()
-            if verdict := self._decided():
-                return verdict
+        if verdict := self._decided():
+            return verdict
         if self._may_watch and self.view.version and self._doing.shared.watches < MOST_WATCHES:
             return await self._watch()
         self.view.version = ""

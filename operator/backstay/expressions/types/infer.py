@@ -42,6 +42,8 @@ _MOST_COMBINATIONS: Final = 64
 _MOST_ROUNDS: Final = 4
 _INDEXES: Final = ("_[_]", "_[?_]", "_?._")
 
+_ARITHMETIC: Final = frozenset(("_+_", "_-_", "_*_", "_/_", "_%_"))
+
 Scope = Mapping[str, Type]
 
 
@@ -142,7 +144,7 @@ class _Walk:
             field = fields.get(name) if fields is not None else ANY
             if field is not None:
                 found.append(field)
-                if fields is not None and name not in fields.known and (meant := closest(name, fields.known)):
+                if fields is not None and fields.is_declared and name not in fields.known and (meant := closest(name, fields.known)):
                     where = f"{_path(operand)}: " if _path(operand) else ""
                     known = there_are(fields.known).replace("there is:", "it knows").replace("there are:", "it knows")
                     self._complain(f'{where}the schema says nothing of {quoted(name)}; {known}; did you mean "{meant}"?', False)
@@ -221,14 +223,25 @@ class _Walk:
         self._complain(words + explain.conversion("", [*_words(left), *_words(other)]), False)
 
     def _is_possible(self, node: syntax.Call, operands: list[Type], certain: bool) -> bool:
-        if any(answer.is_possible for answer in _answers(node, operands)):
-            return True
+        answers = list(_answers(node, operands))
         name = explain.operator(node.function)
+        if any(answer.is_possible for answer in answers):
+            if node.function in _ARITHMETIC and not all(answer.is_possible for answer in answers):
+                self._check_numbers(node, name, operands)
+            return True
         parts = [_named(operand, found) for operand, found in zip(node.operands, operands, strict=True)]
         joined = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-        mend = explain.conversion(name, [word for found in operands for word in _words(found)])
+        mend = "" if name == "[ ]" else explain.conversion(name, [word for found in operands for word in _words(found)])
         self._complain(f"{name} does not work on {joined}{mend}", certain)
         return False
+
+    def _check_numbers(self, node: syntax.Call, name: str, operands: list[Type]) -> None:
+        """Warn of arithmetic that fails for some numbers: one that is allowed to be 12 or 12.5 is a whole number in one run, a decimal one in another."""
+        if all(found.is_known and found.kinds <= NUMBERS for found in operands):
+            either = [_path(operand) for operand, found in zip(node.operands, operands, strict=True) if len(found.kinds) > 1]
+            mend = " and ".join(f"double({path})" for path in either if path)
+            words = f"{name} works on two whole or two decimal numbers, and {either[0] or 'one side'} may be either"
+            self._complain(f"{words}; write {mend}" if mend else f"{words}; convert it with double(…)", False)
 
     # ------------------------------------------------------------------------------------------------------------- loops
 

@@ -39,6 +39,8 @@ class Fields:
 
     known: Mapping[str, "Type"] = field(default_factory=dict)
     rest: "Type | None" = None
+    is_declared: bool = False
+    """Whether a schema names the fields: then one that is not among them, and nearly so, is a slip."""
 
     def get(self, name: str) -> "Type | None":
         """Return the type of a field, None where it cannot be there."""
@@ -176,7 +178,7 @@ def _both_fields(one: Fields | None, other: Fields | None) -> Fields | None:
         return one or other
     names = dict.fromkeys((*one.known, *other.known))
     known = {name: _joined(one.get(name) or NOTHING, other.get(name) or NOTHING) for name in names}
-    return Fields(known, _both(one.rest, other.rest))
+    return Fields(known, _both(one.rest, other.rest), one.is_declared and other.is_declared)
 
 
 def bounded(found: Type, depth: int = 0) -> Type:
@@ -190,7 +192,7 @@ def bounded(found: Type, depth: int = 0) -> Type:
         fields = Fields({}, ANY)
     if fields is not None:
         known = {name: bounded(below, depth + 1) for name, below in fields.known.items()}
-        fields = Fields(known, None if fields.rest is None else bounded(fields.rest, depth + 1))
+        fields = replace(fields, known=known, rest=None if fields.rest is None else bounded(fields.rest, depth + 1))
     return replace(
         found,
         item=None if found.item is None else bounded(found.item, depth + 1),
@@ -227,7 +229,7 @@ def as_json(found: Type) -> Type:
     fields = found.fields
     if fields is not None:
         known = {name: as_json(below) for name, below in fields.known.items()}
-        fields = Fields(known, None if fields.rest is None else as_json(fields.rest))
+        fields = replace(fields, known=known, rest=None if fields.rest is None else as_json(fields.rest))
     return Type(frozenset(kinds), None if found.item is None else as_json(found.item), fields)
 
 
@@ -238,6 +240,6 @@ def as_stored(found: Type) -> Type:
     fields = found.fields
     if fields is not None:
         known = {name: as_stored(below) for name, below in fields.known.items()}
-        fields = Fields(known, None if fields.rest is None else as_stored(fields.rest))
+        fields = replace(fields, known=known, rest=None if fields.rest is None else as_stored(fields.rest))
     kinds = found.kinds | {INT} if DOUBLE in found.kinds else found.kinds
     return Type(kinds, None if found.item is None else as_stored(found.item), fields)

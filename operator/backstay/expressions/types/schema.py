@@ -11,14 +11,15 @@ from backstay.expressions.types.model import (
     ANY,
     BOOL,
     INT,
+    MAP,
     NULL,
     NUMBER,
     STRING,
+    Fields,
     Type,
     bounded,
     join,
     list_of,
-    map_of,
     meet,
     of_value,
     scalar,
@@ -85,7 +86,7 @@ def _object(schema: Mapping[str, Any], root: Any, depth: int) -> Type:
     patterns = schema.get("patternProperties")
     if isinstance(patterns, Mapping) and patterns:
         rest = ANY
-    return map_of(known, rest)
+    return Type(frozenset((MAP,)), fields=Fields(known, rest, is_declared=True))
 
 
 def _literal(value: Any) -> Type:

@@ -17,6 +17,7 @@ from backstay import errors
 from backstay.kube.login import Login
 from backstay.local.node.api import TRANSIENT, Api, Obj, Reflector
 from backstay.local.node.background import beside
+from backstay.local.node.claims import Claims
 from backstay.local.node.images import ImageMap
 from backstay.local.node.kubelet import Endpoint, Kubelet
 from backstay.local.node.pod import Delays, PodRunner, Workshop
@@ -206,7 +207,8 @@ async def running_node(login: Login, options: NodeOptions) -> AsyncIterator[Node
             async with Kubelet(agent.find_log, endpoint) as kubelet:
                 registration = Registration(api, NodeInfo(options.name, kubelet.port, options.max_pods, options.capacity, options.labels))
                 await registration.register()
-                async with beside(agent.follow(), registration.keep_alive()):
+                claims = Claims(api, shop.claims, options.name)
+                async with beside(agent.follow(), registration.keep_alive(), claims.run()):
                     try:
                         yield agent
                     finally:

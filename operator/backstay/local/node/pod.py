@@ -65,6 +65,11 @@ class Workshop:
     def pod_folder(self, uid: str) -> Path:
         return self.folder / "pods" / uid
 
+    @property
+    def claims(self) -> Path:
+        """Where the folders of PersistentVolumeClaims are."""
+        return self.folder / "claims"
+
     def sandbox(self, uid: str, container: Obj, restarts: int) -> Sandbox:
         """Return where a run of a container lies, or will lie; the first is number 0."""
         return Sandbox(container, self.pod_folder(uid), restarts)
@@ -276,7 +281,7 @@ class PodRunner:
         return end
 
     async def _prepare_volumes(self) -> dict[str, Path]:
-        return await Volumes(self._references, self._shop.pod_folder(self._uid) / "volumes", self._shop.folder / "claims").prepare()
+        return await Volumes(self._references, self._shop.pod_folder(self._uid) / "volumes", self._shop.claims).prepare()
 
     async def _once_there(self, attempt: Callable[[], Awaitable[Found]], waiting: list[Container], reason: str) -> Found:
         """Try until nothing is missing; meanwhile the containers wait, and their status says for what."""

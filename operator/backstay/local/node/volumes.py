@@ -3,7 +3,7 @@
     emptyDir                                    a new folder, gone with the pod; medium and size limit do not matter
     configMap, secret, downwardAPI, projected   files, written once when the pod starts: later changes do not reach it
     hostPath                                    the path itself
-    persistentVolumeClaim                       a folder that is kept, one for each claim of a namespace
+    persistentVolumeClaim                       the folder of the claim (claims.py), once it is there; the same for all pods
 
 A pod with any other kind waits, and its status says so.
 """
@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from backstay.local.node.api import Obj
+from backstay.local.node.claims import folder_of
 from backstay.local.node.references import ReferenceMissing, References, field_of, resource_of
 
 DEFAULT_MODE: Final = 0o644
@@ -50,8 +51,9 @@ class Volumes:
         return folder
 
     def _claim(self, name: str) -> Path:
-        folder = self._claims / str(self._references.pod["metadata"]["namespace"]) / name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = folder_of(self._claims, str(self._references.pod["metadata"]["namespace"]), name)
+        if not folder.is_dir():
+            raise ReferenceMissing(f'persistentvolumeclaim "{name}" not found')
         return folder
 
     async def _files(self, part: Obj, volume: str) -> dict[str, tuple[bytes, int | None]]:

@@ -157,7 +157,7 @@ async def test_cookies_are_neither_told_nor_sent_back(site: Site, caller: Caller
     assert "Cookie" not in site.asked[1].headers
 
 
-@pytest.mark.parametrize("size", [MAX_BYTES, MAX_BYTES + 1, 40 * MAX_BYTES])
+@pytest.mark.parametrize("size", [MAX_BYTES, MAX_BYTES + 1, 120 * MAX_BYTES])
 async def test_a_body_is_read_up_to_the_limit_and_no_further(size: int, caller: Caller) -> None:
     sent = 0
 
@@ -172,7 +172,7 @@ async def test_a_body_is_read_up_to_the_limit_and_no_further(size: int, caller: 
     async with raw_server(serve) as url:
         found = (await caller.call(url)).outputs
     assert ("unread" in found) == (size > MAX_BYTES)
-    assert sent < 20 * MAX_BYTES
+    assert sent < 60 * MAX_BYTES
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
@@ -186,7 +186,7 @@ async def test_a_bomb_is_not_unpacked_beyond_the_limit(encoding: str, site: Site
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert "larger than" in found["unread"]
-    assert most < 12 * 2**20
+    assert most < 4 * 2**20
 
 
 async def test_what_is_packed_unasked_is_unpacked_and_what_is_not_understood_is_told(site: Site, caller: Caller) -> None:
