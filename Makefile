@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test e2e e2e-oldest containers images cluster cluster-down kind kind-down lint crds bench lock clean format
+.PHONY: help venv demo test e2e e2e-oldest containers images cluster cluster-down kind kind-down lint crds bench patterns lock clean format
 
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ format: $(STAMP) ## put the code into shape
 
 crds: $(STAMP) ## generate crds/ from the models
 	$(BIN)/python -m backstay.api.crd crds charts/backstay/crd-bases
+
+patterns: $(STAMP) ## draw docs/patterns.md anew from the manifests in examples/patterns
+	$(BIN)/python -m tests.support.patterns_page
 
 lock: $(STAMP) ## renew the lock files (needs uv)
 	$(BIN)/python -m pip install --quiet uv

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Final
 
 from backstay.hosts.rules import HostRules
-
 
 MAX_CHILD_DEPTH: Final = 16
 """What Settings.max_child_depth is where nobody sets it."""
@@ -67,8 +67,17 @@ def _read(example: Any, text: str) -> Any:
     return type(example)(text)
 
 
+def _readable(path: str) -> None:
+    try:
+        if path:
+            Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"the file cannot be read ({error.strerror})") from None
+
+
 _RULES: Final[Mapping[str, Callable[[Any], object]]] = {
     "http_allowed_hosts": HostRules.parse,
     "http_internal_ranges": lambda ranges: HostRules.parse((), (), ranges),
+    "http_ca_file": _readable,
 }
 """Fields whose form is judged at start. Each raises ValueError."""

@@ -98,7 +98,12 @@ class Release:
 
     def wait_until_served(self) -> None:
         """Wait until a run can be made: an API server that enters who started it needs up to 5 s to learn of a new kind (503 until then)."""
-        kinds = ("crd/workflows.backstay.dev", "crd/workflowruns.backstay.dev", "crd/workflowjournals.backstay.dev", "crd/semaphores.backstay.dev")
+        kinds = (
+            "crd/workflows.backstay.dev",
+            "crd/workflowruns.backstay.dev",
+            "crd/workflowjournals.backstay.dev",
+            "crd/semaphores.backstay.dev",
+        )
         self.cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *kinds)
         wait_for(self._takes_runs, what="no run can be made")
 

@@ -32,6 +32,7 @@ STATUS = (
     "the status is the journal of what was done, and the operator alone writes it; ask for something with spec.suspend, spec.cancel or the "
     "command `backstay`; whoever restores a backup is named in admissionPolicies.trusted of the chart"
 )
+SLOTS = "the status says who holds the slots and who waits, and the operator alone writes it; to let more in, raise spec.limit"
 HELD = (
     "metadata.finalizers: backstay.dev/compensation is put on and taken off by the operator alone; to let a run go without undoing the rest: "
     "kubectl annotate wfrun held --namespace {shop} backstay.dev/release-finalizer=true"
@@ -85,6 +86,7 @@ def shop(release: Release) -> Shop:
     release.cluster.kubectl.until("get", "clusterrole", "edit", "-o", "yaml", shows=lambda output: "backstay.dev" in output)
     wait_for(lambda: _is_in_force(found), what="the policies are not in force")
     found.shop.apply(run_of("held", UNDONE, WAITING), run_of("plain", WAITING), workflow_of({"steps": [WAITING]}, "flow"))
+    found.shop.apply({"apiVersion": "backstay.dev/v1alpha1", "kind": "Semaphore", "metadata": {"name": "bank"}, "spec": {"limit": 3}})
     found.as_("alice")("create", "-f", "-", given=_started_by("alice", "named"))
     found.shop.reached("held", "hold", "Waiting")
     found.shop.reached("plain", "hold", "Waiting")
@@ -167,6 +169,7 @@ REFUSED: dict[str, tuple[str, tuple[str, ...], str]] = {
     "the status of a run, with every right": ("wilma", patch("wfrun", "held", STATUS_CHANGE, "--subresource=status"), STATUS),
     "the status of a run, as the administrator": (ADMINISTRATOR, patch("wfrun", "held", STATUS_CHANGE, "--subresource=status"), STATUS),
     "the status of a workflow": ("wilma", patch("wf", "flow", {"status": {"conditions": []}}, "--subresource=status"), STATUS),
+    "the status of a semaphore": ("wilma", patch("semaphore", "bank", {"status": {"holders": []}}, "--subresource=status"), SLOTS),
     "taking the finalizer off": ("alice", patch("wfrun", "held", meta(finalizers=None)), HELD),
     "taking the finalizer off, as the administrator": (ADMINISTRATOR, patch("wfrun", "held", meta(finalizers=["other.example/own"])), HELD),
     "putting the finalizer on": ("alice", patch("wfrun", "plain", meta(finalizers=[FINALIZER])), HELD.replace("wfrun held", "wfrun plain")),
@@ -204,6 +207,7 @@ ALLOWED: dict[str, tuple[str, tuple[str, ...]]] = {
     "a time to live": ("alice", patch("wfrun", "plain", {"spec": {"ttl": {"succeeded": "1h"}}})),
     "a label of one's own": ("alice", ("label", "wfrun", "plain", "team=blue")),
     "an annotation of one's own": ("alice", ("annotate", "wf", "flow", "example.com/note=x")),
+    "the limit of a semaphore": ("alice", patch("semaphore", "bank", {"spec": {"limit": 4}})),
     "a finalizer of one's own beside ours": (
         "alice",
         ("patch", "wfrun", "held", "--type=json", "-p", '[{"op": "add", "path": "/metadata/finalizers/-", "value": "example.com/own"}]'),

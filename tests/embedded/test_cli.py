@@ -251,3 +251,40 @@ def on_a_terminal(command: list[str], rows: int, columns: int = 100) -> tuple[in
         process.kill()
         process.wait()
         os.close(terminal)
+
+
+PARCELS = """
+apiVersion: backstay.dev/v1alpha1
+kind: WorkflowRun
+metadata: {name: parcels}
+spec:
+  workflow:
+    inline:
+      steps:
+      - name: pack
+        forEach:
+          in: [slow, slow]
+          steps: [{name: box, job: {image: "busybox:1.36", command: [sh, -c, "test $0 = quick || sleep 600", "${ item }"]}}]
+          collect: ${ item }
+      outputs: [{name: packed, value: "${ steps.pack.outputs.items }"}]
+"""
+
+
+def test_single_steps_can_be_cancelled_completed_and_given_more_to_do(backstay: Backstay) -> None:
+    backstay.place.apply(PARCELS)
+    backstay.place.reached("parcels", "pack[1]/box")
+    assert backstay("cancel-step", "parcels", "pack[0]", "--reason", "sold out").out == "pack[0]: cancelled\n"
+    assert backstay("add-items", "parcels", "pack", "quick").out == "pack: items are added\n"
+    backstay.place.reached("parcels", "pack[2]/box", "Succeeded")
+    again = backstay("cancel-step", "parcels", "pack[0]")
+    assert again.code == 1 and "pack[0]: Refused: iteration 0 of pack does not go on" in again.err
+    missing = backstay("complete-step", "parcels", "pakc")
+    assert missing.code == 1 and 'no step "pakc" of parcels has begun' in missing.err
+    assert "1 of 3 done, 1 cancelled, 1 going on" in backstay("tree", "parcels").out
+    assert backstay("complete-step", "parcels", "pack").out == "pack: completed\n"
+    run = backstay.place.ended("parcels")
+    assert run["status"]["outputs"] == {"packed": [None, None, "quick"]}
+    story = words(backstay("history", "parcels").out)
+    assert "sold out" in story
+    over = backstay("cancel-step", "parcels", "pack")
+    assert over.code == 1 and "has succeeded and cannot be asked for anything any more" in over.err

@@ -175,6 +175,24 @@ async def test_an_object_of_somebody_else_gets_the_fields_and_never_goes_with_th
     assert (fault.type, "cannot become this run's" in fault.detail) == ("AlreadyExists", True)
 
 
+async def test_the_next_run_of_the_workflow_takes_over_what_one_before_has_applied(steps: Steps) -> None:
+    await steps.done(APPLIED)
+    await of_another_run(steps).done(APPLIED.replace("state: open", "state: closed"))
+    found = await cart(steps)
+    assert found["data"] == {"state": "closed"}
+    assert found["metadata"]["labels"] == {"backstay.dev/made-by-run": OTHER_RUN}
+    assert [owner["uid"] for owner in found["metadata"]["ownerReferences"]] == [OTHER_RUN]
+
+
+async def test_another_workflow_takes_nothing_over(steps: Steps) -> None:
+    await steps.done(APPLIED)
+    other = Steps(steps.client, replace(steps.run, uid=OTHER_RUN, name="audit-b", workflow_name="audit"))
+    await other.done(APPLIED.replace("state: open", "note: x"))
+    found = await cart(steps)
+    assert found["data"] == {"state": "open", "note": "x"}
+    assert [owner["uid"] for owner in found["metadata"]["ownerReferences"]] == ["uid-1"]
+
+
 async def test_fields_that_somebody_else_looks_after_are_taken_over_by_force_only(steps: Steps) -> None:
     await put(steps, data={"state": "theirs"})
     fault = await steps.refused(APPLIED)

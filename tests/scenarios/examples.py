@@ -1,36 +1,16 @@
 """Every manifest in examples/ ends as its first lines say."""
 
-import json
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.scenarios.fixtures import Market
 from tests.support.cluster import EXAMPLES, Cluster, Place, documents
-
-_ENDS = re.compile(r"^# Ends (Succeeded|Failed|Cancelled)(?: with (.+))?$", re.MULTILINE)
+from tests.support.shown import End, promised
 
 ALONE = sorted([EXAMPLES / "hello.yaml", *(EXAMPLES / "steps").glob("*.yaml")])
 RUNS = sorted((EXAMPLES / "order" / "runs").glob("*.yaml"))
-
-
-@dataclass(frozen=True)
-class End:
-    """How a run ends: its phase, and the outputs of one that succeeds or the error type of one that does not."""
-
-    phase: str
-    outputs: Any = None
-    error: str | None = None
-
-
-def promised(example: Path) -> End:
-    """Read how an example ends, by its own words: `# Ends Succeeded with {"a": 1}`, `# Ends Failed with CardDeclined`."""
-    phase, rest = _ENDS.findall(example.read_text())[0]
-    return End(phase, json.loads(rest), None) if rest.startswith("{") else End(phase, None, rest or None)
 
 
 @pytest.fixture(scope="module")

@@ -306,3 +306,40 @@ async def test_two_operators_at_once_do_no_harm() -> None:
         await eventually(lambda: ended(api) and all_ended(api))
     assert steps_done(api) == FORWARD + BACK
     assert len(children(api)) == 1
+
+
+# ------------------------------------------------------------------------------------------------------------ what is left behind
+
+
+async def test_a_child_that_was_kept_is_let_go_by_the_next_operator_where_the_last_one_could_not() -> None:
+    api = shop()
+    api.fault = lambda number, verb, plural: "hang" if _is_letting_go(api, verb, plural) else None
+    api.apply_run({"workflow": {"inline": GOOD}})
+    async with working(api):
+        await eventually(lambda: api.hung.is_set())
+    assert (phase(api), ended(api, children(api)[0]["metadata"]["name"])) == ("Succeeded", False)
+    api.fault = lambda number, verb, plural: None
+    async with working(api):
+        await eventually(lambda: all_ended(api))
+
+
+def _is_letting_go(api: FakeApi, verb: str, plural: str) -> bool:
+    caller_is_free = phase(api) == "Succeeded" and not api.run()["metadata"].get("finalizers")  # type: ignore[index]
+    return caller_is_free and (verb, plural) == ("patch", "workflowruns")
+
+
+async def test_a_child_leaves_with_its_caller_and_not_before() -> None:
+    """Its own time to live, which is its caller's, is long over."""
+    short = {"ttl": {"succeeded": "1s"}}
+    api = shop()
+    api.apply_run({"workflow": {"inline": {"steps": [CALL, {"name": "gate", "job": {"image": "never"}}]}}, **short})
+    async with working(api):
+        await eventually(lambda: any("gate" in name for name in api.created))
+    (child,) = children(api)
+    child["status"]["finishedAt"] = "2020-01-01T00:00:00Z"
+    child["metadata"].pop("finalizers", None)
+    async with working(api, sweep_seconds=0.01) as operator:
+        await operator.sweeper.round(None)
+        assert children(api) != []
+        child["metadata"]["ownerReferences"] = []
+        await eventually(lambda: children(api) == [])

@@ -43,6 +43,7 @@ class FakeApi:
         """Namespaces that are being deleted: they take no new Jobs."""
         self._watchers: list[tuple[str, asyncio.Queue[tuple[str, Object]]]] = []
         self.calls: Any = None
+        self.server = "https://10.96.0.1"
         self.clock_skew_seconds: float | None = None
 
     # ------------------------------------------------------------------------------------------------------- the client

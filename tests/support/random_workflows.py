@@ -231,8 +231,9 @@ def aim(dice: Dice) -> None:
 
 
 def paths_to(step: Step) -> Iterator[str]:
-    """The step, and all that are in it, as a `cancel` names them."""
-    yield step["name"]
+    """The step, and all that are in it, as a `cancel` names them; not other `cancel` steps, which are over at once."""
+    if "cancel" not in step:
+        yield step["name"]
     lists = {"": step["steps"]} if "steps" in step else {}
     if "dag" in step:
         lists[""] = step["dag"]["steps"]

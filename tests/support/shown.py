@@ -7,17 +7,20 @@
 #   review/read begins 3 times               in all iterations and laps
 #   print ends Cancelled                     how a step ends
 #   print never begins
+#   enough is met                            what was asked from outside, by its id; or "is refused"
 # Meanwhile:
 #   when pack[1] begins, ask: {id: enough, step: pack, action: Cancel}      what people do from outside, and when: an item of spec.requests
 #   when flight begins, cancel: {reason: rain}                              spec.cancel
 
-A path without the number of an iteration or lap means all of them: "review/read ends" is when the last one ends, "begins" when the first one begins.
+A path without the number of an iteration or lap means all of them: "review/read ends" is when the last one ends, "begins" when the first one
+begins. The first lap of several is `check~1`.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -32,6 +35,7 @@ _OVERLAP = re.compile(rf"{_PATH} and {_PATH} (never )?overlap")
 _TIMES = re.compile(rf"{_PATH} begins (\d+) times?")
 _NEVER = re.compile(rf"{_PATH} never begins")
 _PHASE = re.compile(rf"{_PATH} ends ([A-Z]\w+)")
+_ANSWER = re.compile(rf"{_PATH} is (met|refused)")
 _DEED = re.compile(rf"when {_PATH} begins, (ask|cancel): (.+)")
 
 
@@ -53,18 +57,18 @@ class Deed:
     what: Mapping[str, Any]
 
 
-def promised(manifest: str) -> End:
+def promised(manifest: Path) -> End:
     """Read how a run ends, by its manifest's own words: `# Ends Succeeded with {"a": 1}`, `# Ends Failed with CardDeclined`."""
-    phase, rest = _ENDS.findall(manifest)[0]
+    phase, rest = _ENDS.findall(manifest.read_text())[0]
     return End(phase, json.loads(rest), None) if rest.startswith("{") else End(phase, None, rest or None)
 
 
-def shown(manifest: str) -> list[str]:
+def shown(manifest: Path) -> list[str]:
     """Read what the journal of its run shows."""
     return _lines_after(manifest, "# The journal shows:")
 
 
-def deeds(manifest: str) -> list[Deed]:
+def deeds(manifest: Path) -> list[Deed]:
     """Read what is done from outside meanwhile. Raises ValueError for a line that cannot be read."""
     found = []
     for line in _lines_after(manifest, "# Meanwhile:"):
@@ -74,8 +78,8 @@ def deeds(manifest: str) -> list[Deed]:
     return found
 
 
-def _lines_after(manifest: str, heading: str) -> list[str]:
-    lines = iter(manifest.splitlines())
+def _lines_after(manifest: Path, heading: str) -> list[str]:
+    lines = iter(manifest.read_text().splitlines())
     for line in lines:
         if line == heading:
             break
@@ -97,9 +101,12 @@ class Story:
         self.began: dict[str, int] = {}
         self.ended: dict[str, int] = {}
         self.phases: dict[str, str] = {}
+        self.answers: dict[str, str] = {}
+        """What became of each request, by its id."""
         for entry in entries:
             phase = entry.changes.get("phase")
             if not entry.path:
+                self.answers |= entry.changes.get("answers") or {}
                 continue
             if phase in ENDED:
                 self.phases[entry.path] = str(phase)
@@ -108,9 +115,11 @@ class Story:
                 self.began.setdefault(entry.path, entry.sequence)
 
     def of(self, path: str) -> list[str]:
-        """The visits of a step: itself where it is named with its numbers, else every iteration and lap of it."""
-        known = [*self.began, *(other for other in self.phases if other not in self.began)]
-        return [other for other in known if other == path] or [other for other in known if static(other) == path]
+        """The visits of a step: one where it is named with its numbers, else every iteration and lap of it."""
+        known = list(dict.fromkeys((*self.began, *self.phases)))
+        if static(path) != path:
+            return [other for other in known if other == path.removesuffix("~1")]
+        return [other for other in known if static(other) == path]
 
     def moment(self, path: str, what: str) -> int:
         """The number of the entry with which a step begins (the first visit of it) or ends (the last one). Raises Wrong where it does not."""
@@ -142,7 +151,9 @@ def _check(line: str, story: Story) -> None:
     elif match := _OVERLAP.fullmatch(line):
         pairs = [(one, two) for one in story.of(match[1]) for two in story.of(match[2])]
         for one, two in pairs:
-            overlap = max(story.moment(one, "begins"), story.moment(two, "begins")) < min(story.moment(one, "ends"), story.moment(two, "ends"))
+            overlap = max(story.moment(one, "begins"), story.moment(two, "begins")) < min(
+                story.moment(one, "ends"), story.moment(two, "ends")
+            )
             _require(overlap is not bool(match[3]), f"{one} and {two} {'overlap' if overlap else 'do not'}")
         _require(bool(pairs), "one of them never begins")
     elif match := _TIMES.fullmatch(line):
@@ -150,6 +161,9 @@ def _check(line: str, story: Story) -> None:
         _require(count == int(match[2]), f"it begins {count} times")
     elif match := _NEVER.fullmatch(line):
         _require(not any(visit in story.began for visit in story.of(match[1])), "it begins")
+    elif match := _ANSWER.fullmatch(line):
+        answer = story.answers.get(match[1], "none yet")
+        _require(answer.startswith("Refused" if match[2] == "refused" else "Done"), f"the answer is: {answer}")
     elif match := _PHASE.fullmatch(line):
         phases = [story.phases.get(visit, "still going on") for visit in story.of(match[1])]
         _require(bool(phases) and set(phases) == {match[2]}, f"it ends {', '.join(phases) or 'never, as it does not begin'}")

@@ -105,7 +105,7 @@ def command(app: typer.Typer, function: Callable[..., Any], *, place: bool = Tru
     first = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     run.__signature__ = inspect.Signature([first, *[item.replace(kind=_KEYWORD) for item in own], *options])  # type: ignore[attr-defined]
     run.__annotations__ = {"ctx": typer.Context, **{item.name: item.annotation for item in own}, **shared}
-    app.command(function.__name__)(run)
+    app.command(function.__name__.replace("_", "-"))(run)
 
 
 def guard(work: Callable[[], Any], *, debug: bool) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
@@ -11,6 +12,7 @@ from backstay.engine.model import Entry, Fault, Json, Phase, RunRecord, State, S
 from backstay.errors import TamperedState
 
 
+@lru_cache(maxsize=256)  # of the entries of a turn, and of the records that they begin, all have the same time
 def time_to_json(moment: datetime) -> str:
     """Write a moment as RFC 3339 with microseconds in UTC, as metav1.MicroTime does."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
@@ -120,10 +122,20 @@ def _read(name: str, value: Json) -> Any:
 
 
 def entry_to_json(entry: Entry) -> dict[str, Json]:
-    """Write a journal entry, without what has its default value."""
-    found = _without_defaults(entry, Entry)
-    if not entry.changes:
-        found.pop("changes", None)
+    """Write a journal entry, without what has its default value. Its changes are JSON already."""
+    found: dict[str, Json] = {"sequence": entry.sequence, "time": time_to_json(entry.time), "kind": entry.kind}
+    if entry.path:
+        found["path"] = entry.path
+    if entry.attempt:
+        found["attempt"] = entry.attempt
+    if entry.actor != "operator":
+        found["actor"] = entry.actor
+    if entry.reason:
+        found["reason"] = entry.reason
+    if entry.changes:
+        found["changes"] = entry.changes
+    if entry.previous:
+        found["previous"] = entry.previous
     return found
 
 

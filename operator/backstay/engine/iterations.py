@@ -16,13 +16,18 @@ from backstay.engine.turn import Turn
 KEPT: Final = 10
 """Ended iterations whose steps are still shown."""
 MORE_TO_STOP: Final = "IterationStopping"
+"""Kind of the entry that says which iteration is no longer wanted."""
 MOST_FAILURES: Final = 10
 """Failed iterations that are named in the record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a structure is. `active` are the iterations that go on, `stopping` those of them that are no longer wanted, `kept` those that have ended and are not forgotten, oldest first."""
+    """How far a structure is.
+
+    `active` are the iterations that go on, `stopping` those of them that are no longer wanted, `kept` those that have ended and are not
+    forgotten, oldest first.
+    """
 
     total: int = 0
     next: int = 0

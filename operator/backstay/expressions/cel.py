@@ -12,8 +12,9 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
 from backstay.errors import EvaluationError, InvalidExpression
-from backstay.expressions import explain, limits, syntax
+from backstay.expressions import explain, limits, ordered, syntax
 from backstay.expressions.format import Json, to_json
+from backstay.expressions.functions import FUNCTIONS
 from backstay.expressions.limits import MAX_COMPREHENSIONS, MAX_LENGTH
 from backstay.expressions.words import shortened
 
@@ -34,6 +35,8 @@ _CACHED_PROGRAMS: Final = 4096
 _CACHED_ENVIRONMENTS: Final = 64
 """One for each set of variables: handlers may name their error as they like."""
 
+_WITH_PATTERN: Final = frozenset(("matches", "regex.replace", "regex.extract", "regex.extractAll"))
+"""Functions whose second operand is a regular expression."""
 _MORE: Final = "name: backstay\nextensions: [{name: lists}, {name: sets}, {name: regex}]"
 """Libraries of the CEL library that have no class of their own in Python."""
 
@@ -155,6 +158,8 @@ def _compile(source: str, variables: frozenset[str]) -> Program:
     limits.check_tree(tree)
     limits.check_constant_cost(tree)
     _check_patterns(tree)
+    if ordered.needs_order(tree):
+        compiled = _environment(variables).deserialize(ordered.rewritten(compiled.serialize()))
     return Program(source, variables, compiled, tree)
 
 
@@ -171,7 +176,7 @@ def _check_patterns(tree: syntax.Node) -> None:
     """Try the regular expressions that are written out, so that a wrong one is told before any run meets it."""
     for node in syntax.walk(tree):
         match node:
-            case syntax.Call("matches", arguments) if isinstance(pattern := arguments[-1], syntax.Constant):
+            case syntax.Call(function) if function in _WITH_PATTERN and isinstance(pattern := node.operands[1], syntax.Constant):
                 tried = _environment(frozenset({"pattern"})).compile("''.matches(pattern)").eval(data={"pattern": pattern.value})
                 if tried.type().name() == "ERROR":
                     raise InvalidExpression(explain.engine_says(str(tried.plain_value())))
@@ -191,4 +196,6 @@ def new_environment(variables: Mapping[str, cel.Type]) -> cel.Env:
         ext_encoders.ExtEncoders(),
         ext_bindings.ExtBindings(),
     ]
-    return cel.NewEnv(config=cel.NewEnvConfigFromYaml(_MORE), variables=dict(variables), extensions=extensions)
+    return cel.NewEnv(
+        config=cel.NewEnvConfigFromYaml(_MORE), variables=dict(variables), extensions=extensions, functions=[*FUNCTIONS, ordered.FUNCTION]
+    )

@@ -10,6 +10,7 @@ elements take 64 MB, so that is about the longest list that `map` and `filter` m
 15 ns an element; searching takes 6 ns a byte and more for long needles; `matches` compiles its pattern at each turn, 1.2 µs for each state.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,9 @@ _MOST_PATTERNS: Final = 100
 _LARGEST_BYTES: Final = 1_000_000_000
 _LIST_SLOT_BYTES: Final = 32
 _NODE_NS: Final = 200
+_KEY_NS: Final = 500
+_COPIED_NS: Final = 20
+"""A map whose keys are put in order is copied (`ordered.py`)."""
 
 
 class TooMuchData(Exception):
@@ -83,24 +87,26 @@ class Built:
     size: int = 16
     count: int = 0
     element: "Value | None" = None
+    number: float = math.inf
+    """Where it is a number: the largest that it may be."""
 
     @property
     def item(self) -> "Value":
-        return self.element or Built(self.size, self.size)
+        return self.element or Built(self.size, self.size, number=self.number)
 
     def field(self, _name: str) -> "Value":
         return self.any_field
 
     @property
     def any_field(self) -> "Value":
-        return self.element or Built(self.size, self.size)
+        return self.element or Built(self.size, self.size, number=self.number)
 
 
 Value: TypeAlias = Known | Built
 Scope: TypeAlias = Mapping[str, Value]
 
 SCALAR: Final = Built()
-NOTHING: Final = Built(0, 0)
+NOTHING: Final = Built(0, 0, number=0)
 
 
 class Estimate:
@@ -156,6 +162,8 @@ class Estimate:
                 f"a loop (all, exists, map, filter) may take {MAX_TURNS:,} turns in all, and a list here has {turns:,} elements; use a shorter list"
             )
         is_collecting = isinstance(node.start, syntax.ListOf)
+        if is_collecting and not (isinstance(iterated, Known) and not any(isinstance(value, Mapping) for value in iterated.values)):
+            self.nanoseconds += _KEY_NS * turns + _COPIED_NS * iterated.size
         one = Estimate()
         one._looked_at = self._looked_at
         inside = {**scope, node.variable: one._seen(iterated.item), node.accumulator: NOTHING if is_collecting else SCALAR}
@@ -268,6 +276,101 @@ def _linear(values: list[Value]) -> _Bill:
     return _Bill(_text(size), 5 * size, 2 * size)
 
 
+def _size(values: list[Value]) -> _Bill:
+    return _Bill(Built(number=values[0].count), 2 * values[0].size)
+
+
+def _number(value: Value) -> float:
+    """Return the largest number that a value may be."""
+    if isinstance(value, Built):
+        return value.number
+    return max((item for item in value.values if isinstance(item, (int, float))), default=0)
+
+
+def _minus(values: list[Value]) -> _Bill:
+    is_positive = len(values) > 1 and isinstance(values[1], Known) and all(isinstance(item, int) and item >= 0 for item in values[1].values)
+    return _Bill(Built(number=_number(values[0]) if is_positive else math.inf))
+
+
+def _range(values: list[Value]) -> _Bill:
+    """As many elements as its operand says: a number out of the data, or the size of something."""
+    count = _number(values[0])
+    if count > _LARGEST_BYTES:
+        raise TooMuchData("lists.range() was given a number that nothing bounds; give it one from the data, or the size of a list")
+    count = max(int(count), 0)
+    return _Bill(Built(16 * count, count, SCALAR), 200 * count, 2 * _LIST_SLOT_BYTES * count)
+
+
+def _is_scalar(value: Value) -> bool:
+    return isinstance(value, Known) and not any(isinstance(item, (list, tuple, Mapping)) for item in value.values)
+
+
+def _sort(values: list[Value]) -> _Bill:
+    items = values[0]
+    compared = items.count * max(math.log2(items.count + 1), 1)
+    return _Bill(items, compared * (50 + 10 * items.item.size), _LIST_SLOT_BYTES * 2 * items.count)
+
+
+def _distinct(values: list[Value]) -> _Bill:
+    """Texts and numbers are looked up; maps and lists are compared with all that come before."""
+    items = values[0]
+    pairs = 0 if _is_scalar(items.item) else items.count * items.count / 2
+    return _Bill(items, 500 * items.count + pairs * (20 + 25 * items.item.size), _LIST_SLOT_BYTES * 2 * items.count)
+
+
+def _copied(values: list[Value]) -> _Bill:
+    return _Bill(values[0], 20 * values[0].count + 5 * values[0].size, _LIST_SLOT_BYTES * values[0].count + values[0].size)
+
+
+def _flatten(values: list[Value]) -> _Bill:
+    size = values[0].size
+    return _Bill(Built(size, size, Built(size, size)), 40 * size, 16 * size)
+
+
+def _one(values: list[Value]) -> _Bill:
+    return _Bill(values[0].item)
+
+
+def _all_pairs(values: list[Value]) -> _Bill:
+    left, right = values
+    return _Bill(SCALAR, 2 * left.count * right.count * (60 + 12 * (left.item.size + right.item.size)))
+
+
+def _sum(values: list[Value]) -> _Bill:
+    return _Bill(SCALAR, 300 * values[0].count)
+
+
+def _encode(values: list[Value]) -> _Bill:
+    size = 6 * values[0].size
+    return _Bill(_text(size), 50 * size, 4 * size)
+
+
+def _decode(values: list[Value]) -> _Bill:
+    size = values[0].size
+    return _Bill(Built(4 * size, size, Built(4 * size, size)), 200 * size, 64 * size)
+
+
+def _compiled_ns(pattern: Value) -> tuple[float, int]:
+    """Return what compiling a regular expression takes, and how many states it has."""
+    known = [regex.states(item) for item in pattern.values if isinstance(item, str)] if isinstance(pattern, Known) else [regex.MOST_STATES]
+    states = max(known, default=1)
+    return regex.COMPILE_NS * states, states
+
+
+def _regex_replace(values: list[Value]) -> _Bill:
+    """Every character may be a match, and `\\1` in what replaces it may be as long as the whole text."""
+    text, pattern, new = values[:3]
+    compiling, states = _compiled_ns(pattern)
+    size = text.size + (text.size + 1) * int(1.5 * new.size + 1)
+    return _Bill(_text(size), compiling + text.size * (400 + states / 10) + 3 * size, 2 * size)
+
+
+def _regex_extract(values: list[Value]) -> _Bill:
+    text, pattern = values[:2]
+    compiling, states = _compiled_ns(pattern)
+    return _Bill(Built(4 * text.size, text.size, _text(text.size)), compiling + text.size * (500 + states / 10), 64 * text.size)
+
+
 def _measure(values: list[Value]) -> _Bill:
     return _Bill(SCALAR, 2 * sum(value.size for value in values))
 
@@ -306,12 +409,8 @@ def _format(values: list[Value]) -> _Bill:
 
 def _matches(values: list[Value]) -> _Bill:
     text, pattern = values
-    states = (
-        max((regex.states(item) for item in pattern.values if isinstance(item, str)), default=1)
-        if isinstance(pattern, Known)
-        else regex.MOST_STATES
-    )
-    return _Bill(SCALAR, regex.COMPILE_NS * states + text.size * (10 + states / 10), 0)
+    compiling, states = _compiled_ns(pattern)
+    return _Bill(SCALAR, compiling + text.size * (10 + states / 10), 0)
 
 
 def _quote(values: list[Value]) -> _Bill:
@@ -326,13 +425,28 @@ def _other(values: list[Value]) -> _Bill:
 _BILLS: dict[str, Callable[[list[Value]], _Bill]] = {
     "_+_": _add,
     **dict.fromkeys(("_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "startsWith", "endsWith"), _compare),
-    **dict.fromkeys(("_&&_", "_||_", "!_", "_-_", "_*_", "_/_", "_%_", "-_", "hasValue", "type"), _nothing),
-    **dict.fromkeys(("size", "int", "uint", "double", "bool", "timestamp", "duration"), _measure),
+    **dict.fromkeys(("_&&_", "_||_", "!_", "_*_", "_/_", "_%_", "-_", "hasValue", "type"), _nothing),
+    **dict.fromkeys(("int", "uint", "double", "bool", "timestamp", "duration"), _measure),
     **dict.fromkeys(("contains", "indexOf", "lastIndexOf"), _search),
     **dict.fromkeys(
-        ("string", "bytes", "lowerAscii", "upperAscii", "trim", "reverse", "substring", "charAt", "base64.encode", "base64.decode"), _linear
+        ("string", "bytes", "lowerAscii", "upperAscii", "trim", "substring", "charAt", "base64.encode", "base64.decode"), _linear
     ),
     "strings.quote": _quote,
+    "size": _size,
+    "_-_": _minus,
+    "lists.range": _range,
+    "sort": _sort,
+    "@sortByAssociatedKeys": _sort,
+    "distinct": _distinct,
+    **dict.fromkeys(("slice", "reverse"), _copied),
+    "flatten": _flatten,
+    **dict.fromkeys(("first", "last"), _one),
+    **dict.fromkeys(("sets.contains", "sets.equivalent", "sets.intersects"), _all_pairs),
+    "sum": _sum,
+    "json.encode": _encode,
+    "json.decode": _decode,
+    "regex.replace": _regex_replace,
+    **dict.fromkeys(("regex.extract", "regex.extractAll"), _regex_extract),
     "@in": _contained,
     "replace": _replace,
     "split": _split,

@@ -4,11 +4,13 @@ The CEL library says what happened inside it; what a user needs to know is which
 """
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 from backstay.expressions import syntax
 from backstay.expressions.words import described, path_of, quoted, shortened, suggestion, there_are
+
+Path: TypeAlias = tuple[str | int, ...]
 
 OPTIONAL_RESULT: Final = 'the result is an optional value; end it with .orValue(…), as in params.?note.orValue("")'
 
@@ -16,10 +18,12 @@ FUNCTIONS: Final = (
     "all", "bool", "bytes", "charAt", "contains", "double", "duration", "dyn", "endsWith", "exists", "exists_one", "filter", "format",
     "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds", "getMinutes", "getMonth",
     "getSeconds", "has", "hasValue", "indexOf", "int", "join", "lastIndexOf", "lowerAscii", "map", "matches", "optFlatMap", "optMap",
-    "or", "orValue", "quote", "replace", "reverse", "size", "split", "startsWith", "string", "substring", "timestamp", "trim", "type",
+    "or", "orValue", "replace", "reverse", "size", "split", "startsWith", "string", "substring", "timestamp", "trim", "type",
     "uint", "upperAscii", "value", "math.abs", "math.ceil", "math.floor", "math.greatest", "math.isFinite", "math.isInf", "math.isNaN",
     "math.least", "math.round", "math.sign", "math.trunc", "base64.decode", "base64.encode", "cel.bind", "optional.none", "optional.of",
-    "optional.ofNonZeroValue", "strings.quote",
+    "optional.ofNonZeroValue", "strings.quote", "json.encode", "json.decode", "sum", "lists.range", "sort", "sortBy", "distinct", "flatten", "slice", "first", "last",
+    "sets.contains", "sets.equivalent", "sets.intersects", "regex.replace", "regex.extract", "regex.extractAll", "math.sqrt",
+    "math.bitAnd", "math.bitOr", "math.bitXor", "math.bitNot", "math.bitShiftLeft", "math.bitShiftRight",
 )  # fmt: skip
 """What CEL and the extensions in use offer; for suggestions only, the compiler decides."""
 
@@ -137,29 +141,102 @@ def _stripped(error: str) -> str:
 
 
 def _missing_key(tree: syntax.Node, data: Mapping[str, Any], source: str, key: str) -> str:
-    for chain in syntax.chains(tree):
-        container, failed = _follow(chain, data)
-        if failed and chain[failed] == key and isinstance(container, Mapping):
-            here, known = path_of(chain[: failed + 1]), list(map(str, container))
-            return f"{here}: there is no {quoted(key)}; {there_are(known)}{suggestion(key, known)}"
+    for path in _paths(tree):
+        container, failed = _follow(path, data)
+        if failed and path[failed] == key and isinstance(container, Mapping):
+            return f"{_written(path[: failed + 1])}: there is no {quoted(key)}{_instead(path[:failed], container, key, data)}"
+    for variable, place, item in _items_without(tree, data, key):
+        return f"{path_of((variable, key))}: there is no {quoted(key)} in {place}; {_known(item, key)}"
     return f"{shortened(source)}: there is no {quoted(key)}; test with {quoted(key)} in …, or has(…), before"
 
 
+def _instead(path: Path, container: Mapping[str, Any], key: str, data: Mapping[str, Any]) -> str:
+    """Say what there is where something is missing: other names, or why there are none."""
+    if container:
+        return f"; {_known(container, key)}"
+    if path == ("vars",):
+        return "; no variable has been given a value yet"
+    if len(path) == 3 and path[0] == "steps" and path[2] == "outputs":
+        step = data["steps"][path[1]]
+        phase = str(step.get("phase", "")) if isinstance(step, Mapping) else ""
+        return f": {path[1]} {_WITHOUT_OUTPUTS.get(phase, 'has no outputs yet')}; test with has({_written((*path, key))}) before"
+    return "; there is nothing here"
+
+
+_WITHOUT_OUTPUTS = {
+    "Pending": "has not begun",
+    "Skipped": "was skipped and has no outputs",
+    "Failed": "failed and has no outputs",
+    "Caught": "failed, which a handler dealt with, and has no outputs",
+    "Cancelled": "was cancelled and has no outputs",
+    "Succeeded": "left no outputs behind",
+}
+"""By phase: why a step has none."""
+
+
+def _known(container: Mapping[str, Any], key: str) -> str:
+    known = list(map(str, container))
+    return f"{there_are(known)}{suggestion(key, known)}"
+
+
+def _items_without(tree: syntax.Node, data: Mapping[str, Any], key: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield the elements that a loop goes through and that lack a name: the loop's variable, where the element is, and the element."""
+    for node in syntax.walk(tree):
+        if isinstance(node, syntax.Comprehension) and (path := _path(node.iterated)):
+            found, failed = _follow(path, data)
+            is_asked = any(part == syntax.Select(syntax.Identifier(node.variable), key, False) for part in syntax.walk(node.step))
+            for index, item in enumerate(found if not failed and is_asked and isinstance(found, (list, tuple)) else ()):
+                if isinstance(item, Mapping) and key not in item:
+                    yield node.variable, _written((*path, index)), item
+
+
 def _not_a_map(tree: syntax.Node, data: Mapping[str, Any], source: str) -> str:
-    for chain in syntax.chains(tree):
-        container, failed = _follow(chain, data)
+    for path in _paths(tree):
+        container, failed = _follow(path, data)
         if failed and not isinstance(container, Mapping):
-            return f'{path_of(chain[: failed + 1])}: {path_of(chain[:failed])} is {described(container)}, which has no "{chain[failed]}"'
+            return f'{_written(path[: failed + 1])}: {_written(path[:failed])} is {described(container)}, which has no "{path[failed]}"'
     return f"{shortened(source)}: a name after a dot, or an index, stands on something that is neither a map nor a list"
 
 
-def _follow(chain: syntax.Chain, data: Mapping[str, Any]) -> tuple[Any, int]:
-    """Follow a chain through the data; return the last value reached and the index of the name that it lacks, 0 where nothing is lacking."""
+def _paths(node: syntax.Node) -> Iterator[Path]:
+    """Yield the paths in an expression, the longest at each place: names from a variable downwards, and indexes that are written out."""
+    if path := _path(node):
+        yield path
+        return
+    for child in syntax.children(node):
+        yield from _paths(child)
+
+
+def _path(node: syntax.Node) -> Path:
+    match node:
+        case syntax.Identifier(name):
+            return (name,)
+        case syntax.Select(operand, field, _):
+            return (*path, field) if (path := _path(operand)) else ()
+        case syntax.Call("_[_]", (operand, syntax.Constant(str() | int() as index)), None):
+            return (*path, index) if (path := _path(operand)) else ()
+    return ()
+
+
+def _written(path: Path) -> str:
+    written = ""
+    for part in path:
+        written = f"{written}[{part}]" if isinstance(part, int) else path_of((written, part)) if written else part
+    return written
+
+
+def _follow(path: Path, data: Mapping[str, Any]) -> tuple[Any, int]:
+    """Follow a path through the data; return the last value reached and the index of the part that it lacks, 0 where nothing is lacking."""
     value: Any = data
-    for index, name in enumerate(chain):
-        if not isinstance(value, Mapping) or name not in value:
+    for index, part in enumerate(path):
+        if isinstance(part, int):
+            if not isinstance(value, (list, tuple)) or not 0 <= part < len(value):
+                return value, index
+            value = value[part]
+        elif not isinstance(value, Mapping) or part not in value:
             return value, index
-        value = value[name]
+        else:
+            value = value[part]
     return value, 0
 
 
@@ -175,7 +252,7 @@ _SAYINGS = (
     (r".*overflow.*", "the result does not fit into 64 bits; use double(…)"),
     (r".*[Ii]teration budget exceeded.*", "the loops take more than 10,000 turns; work on a smaller list"),
     (r"Integer value '(-?\d+)' out of range.*", "{0} does not fit into 64 bits; pass it as text"),
-    (r"invalid regular expression: (.*)", "matches() was given an invalid regular expression (RE2): {0}"),
+    (r"invalid regular expression: (.*)", "the regular expression is invalid (RE2): {0}"),
     (r".*construction from null.*", "a text in the data holds half of a character (a lone surrogate); mend it where it comes from"),
     (r"Non-CEL value type for '(\S+) .*", "{0} is of a type that JSON does not have"),
     (r".*(?:optional|plain_value|function return value).*", "the result holds an optional value; end it with .orValue(…)"),
@@ -186,6 +263,8 @@ _SAYINGS = (
 def engine_says(error: str) -> str:
     """Say an error of the evaluation in plain words, without what it happened to."""
     text = _stripped(error)
+    if found := re.match(r"No matching overloads found : \((.*?)\)\.(\w+)\((.*)\)$", text):
+        return _no_overload(found[2], ", ".join(filter(None, (found[1], found[3]))))
     if found := re.match(r"No matching overloads found : (\S+?)(?:\((.*)\))?$", text):
         return _no_overload(found[1], found[2] or "")
     for pattern, saying in _SAYINGS:

@@ -22,6 +22,7 @@ _UNITS = (("h", 3_600_000_000), ("m", 60_000_000))
 def to_json(value: Any, depth: int = 0) -> Json:
     """Return a result of CEL as JSON, or raise EvaluationError where JSON has no such thing.
 
+    Maps come in the order of their keys: the CEL library's own order differs from process to process.
     Timestamps become RFC 3339 in UTC, durations Go's notation, bytes base64 (the JSON mapping of protobuf and of Kubernetes' CEL).
     """
     match value:
@@ -34,7 +35,7 @@ def to_json(value: Any, depth: int = 0) -> Json:
         case list() | tuple():
             return [to_json(item, depth + 1) for item in value]
         case Mapping():
-            return {_key(key): to_json(item, depth + 1) for key, item in value.items()}
+            return {name: to_json(value[name], depth + 1) for name in sorted(map(_key, value))}
         case datetime():
             return format_time(value)
         case timedelta():

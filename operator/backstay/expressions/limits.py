@@ -38,6 +38,8 @@ _CHEAP_FUNCTIONS: Final = frozenset(
     }
     | {"size", "startsWith", "endsWith", "int", "uint", "double", "bool", "string", "timestamp", "duration", "dyn", "type"}
     | {"hasValue", "or", "orValue", "value", "optional.of", "optional.none", "lowerAscii", "upperAscii", "trim"}
+    | {"first", "last", "math.sqrt", "math.isNaN", "math.isInf", "math.isFinite", "math.bitAnd", "math.bitOr", "math.bitXor", "math.bitNot"}
+    | {"math.bitShiftLeft", "math.bitShiftRight"}
     | {"math.abs", "math.ceil", "math.floor", "math.greatest", "math.least", "math.round", "math.sign", "math.trunc"}
 )
 

@@ -97,10 +97,15 @@ def parse_serialized(data: bytes) -> Node:
     return _node(message[4 if kind == "CheckedExpr" else 2][0])
 
 
+def parse_expression(data: bytes) -> Node:
+    """Return the tree of a serialised Expr."""
+    return _node(data)
+
+
 def walk(node: Node) -> Iterator[Node]:
     """Yield a node and all nodes below it."""
     yield node
-    for child in _children(node):
+    for child in children(node):
         yield from walk(child)
 
 
@@ -117,7 +122,7 @@ def chains(node: Node, bound: frozenset[str] = frozenset()) -> Iterator[Chain]:
         for part in (node.condition, node.step, node.result):
             yield from chains(part, inside)
     else:
-        rest = _children(node)
+        rest = children(node)
     for child in rest:
         yield from chains(child, bound)
 
@@ -138,7 +143,8 @@ def _chain(node: Node) -> tuple[Chain, tuple[Node, ...]]:
     return (), ()
 
 
-def _children(node: Node) -> tuple[Node, ...]:
+def children(node: Node) -> tuple[Node, ...]:
+    """Return the nodes right below a node."""
     match node:
         case Select(operand, _):
             return (operand,)
@@ -220,9 +226,17 @@ def _text(fields: dict[int, list[Any]], number: int) -> str:
 def _fields(data: bytes) -> dict[int, list[Any]]:
     """Split a message into its fields: number → values, as int for varints, bytes for what has a length, float for fixed 64 bits."""
     found: dict[int, list[Any]] = {}
+    for number, value, _, _ in fields(data):
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def fields(data: bytes) -> Iterator[tuple[int, Any, int, int]]:
+    """Yield the fields of a message in order: number, value, and where in the message the field begins and ends."""
     position = 0
     value: Any
     while position < len(data):
+        start = position
         key, position = _varint(data, position)
         match key & 7:
             case 0:
@@ -234,8 +248,7 @@ def _fields(data: bytes) -> dict[int, list[Any]]:
                 value, position = struct.unpack_from("<d", data, position)[0], position + 8
             case wire_type:
                 raise ValueError(f"wire type {wire_type} is not used by cel.expr messages")
-        found.setdefault(key >> 3, []).append(value)
-    return found
+        yield key >> 3, value, start, position
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

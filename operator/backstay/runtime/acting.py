@@ -28,10 +28,11 @@ from backstay.kube.client import Client
 from backstay.names import FINALIZER
 from backstay.runtime.calls import Calls
 from backstay.runtime.children import Children
+from backstay.runtime.desk import family_of
 from backstay.runtime.gates import Gates
 from backstay.runtime.jobs import JobWatches
 from backstay.runtime.queue import KeyedQueue
-from backstay.runtime.semaphores import Semaphores, family_of
+from backstay.runtime.semaphores import Semaphores
 from backstay.runtime.store import Known, RunStore
 from backstay.runtime.view import key_of, priority_of, ref_of
 

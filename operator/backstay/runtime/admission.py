@@ -27,9 +27,10 @@ from backstay.kube import resources
 from backstay.kube.client import Client
 from backstay.names import workflow_semaphore
 from backstay.runtime.active_runs import ActiveRuns
+from backstay.runtime.desk import family_of
 from backstay.runtime.programs import Programs, Resolution
 from backstay.runtime.queue import Key, KeyedQueue
-from backstay.runtime.semaphores import Semaphores, family_of
+from backstay.runtime.semaphores import Semaphores
 from backstay.runtime.store import Known, RunStore
 from backstay.runtime.view import Object, identity_of, key_of, priority_of, wish_of, workflow_of
 
@@ -76,6 +77,7 @@ class Admission:
         """Return why a run may not begin: it waits, or is refused. None where it may, or where that is not the question."""
         if state.run.is_finished or resolution.program is None:
             return None
+        self.semaphores.rank(known.run["metadata"]["uid"], priority_of(known.run))
         if state.run.phase is not None:
             self._begun(known.run, resolution.program)
             return None

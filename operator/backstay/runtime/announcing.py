@@ -34,6 +34,8 @@ NOTES: Final = frozenset(
         "RunSuspended",
         "RunResumed",
         "RunCompensating",
+        "CompensationRequested",
+        "RunCompensated",
         "StepCompensated",
         "StepCaught",
     }
@@ -71,9 +73,9 @@ class Announcer:
     def _tell_one(self, run: Object, entry: Entry) -> None:
         words = f"{entry.path}: {entry.reason}" if entry.path and entry.reason else entry.reason or entry.path or entry.kind
         log.debug("%s: %s %s", key_of(run), entry.kind, words)
-        if entry.kind in WARNINGS:
+        if entry.kind in WARNINGS or (entry.kind == "ChildSeen" and entry.changes.get("stalled")):
             self._events.announce(ref_of(run), "Warning", entry.kind, words)
-        elif entry.kind in NOTES or (entry.kind in ("JobSeen", "JobHeld", "CallWaits") and entry.changes.get("message")):
+        elif entry.kind in NOTES or (entry.kind in ("JobSeen", "JobHeld", "CallWaits", "ChildHeld") and entry.changes.get("message")):
             self._events.announce(ref_of(run), "Normal", entry.kind if entry.kind in NOTES else "Waiting", words)
 
     def _tell_abandoned(self, run: Object, entry: Entry, *, namespace_goes: bool) -> None:

@@ -14,29 +14,27 @@ Semaphore meanwhile.
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from backstay.api.base import format_duration
 from backstay.engine.codec import state_from_status
-from backstay.engine.model import LockFact
-from backstay.engine.paths import is_within
-from backstay.engine.policies.lock import is_far, wants
-from backstay.engine.policies.queueing import Claim, Lines, Slots, Starts, counting, next_in_turn, noted
-from backstay.errors import AlreadyExists, ApiError, Conflict, NotFound, TamperedState
+from backstay.engine.model import LockFact, State
+from backstay.engine.policies.lock import wants
+from backstay.engine.policies.queueing import Claim, Slots, Starts, counting, noted
+from backstay.errors import AlreadyExists, ApiError, Conflict, NotFound, TamperedState, TooManyRequests, Unavailable
 from backstay.executors import semaphore
 from backstay.executors.semaphore import SeenSemaphore
 from backstay.kube import resources
 from backstay.kube.client import Client
 from backstay.kube.informer import Informer
-from backstay.names import ANNOTATION_DETACHED, ANNOTATION_PATH, LABEL_PARENT, workflow_semaphore
+from backstay.names import workflow_semaphore
 from backstay.observe.metrics import Limit, Metrics
+from backstay.runtime.desk import Desk, Family, Want
 from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.store import RunStore
-from backstay.runtime.view import Object, is_finished, wish_of
+from backstay.runtime.view import Object, is_finished, key_of, version_of, wish_of
 
 log = logging.getLogger(__name__)
 
@@ -50,43 +48,8 @@ STRANGER_SECONDS: Final = 3.0
 """How long a holder that nobody here has asked for is left alone, and then, if it is right, until it is asked again six times as long."""
 IDLE_SECONDS: Final = 600.0
 """How long one of ours is kept that nobody uses."""
-SHOWN_HOLDERS: Final = 3
-MOST_CALLERS: Final = 64
 ONE: Final = Slots(1)
 """What a lock is whose name no Semaphore has."""
-
-
-@dataclass(slots=True)
-class _Want:
-    """One who wants a slot, or has one. `told` is the place that its run was told."""
-
-    claim: Claim
-    run: Key | None
-    """The run to wake; None for one that was only read from the Semaphore, and that its run has not asked for here yet."""
-    has_begun: bool = False
-    family: tuple[tuple[str, str], ...] = ()
-    """UID and path of each step that waits for this run to end, or for one that does: a slot of theirs is a slot of its own."""
-    told: LockFact | None = None
-
-
-@dataclass(slots=True)
-class _Desk:
-    """What is known here of one Semaphore besides what stands in it."""
-
-    slots: Slots
-    """What one of ours is to allow; somebody else's Semaphore says so itself."""
-    wanted: dict[str, _Want] = field(default_factory=dict)
-    lines: Lines = field(default_factory=Lines)
-    """Those of them who hold nothing."""
-    leaving: set[str] = field(default_factory=set)
-    strangers: dict[str, float] = field(default_factory=dict)
-    """Holders nobody here has asked for, and when to read their runs."""
-    new: list[str] = field(default_factory=list)
-    """Those who have not been told their place."""
-    line_changed: bool = False
-    line_written_at: float = float("-inf")
-    told_at: float = float("-inf")
-    used_at: float = 0.0
 
 
 _Place = tuple[str, str]
@@ -112,7 +75,7 @@ class Semaphores:
         self._metrics = metrics
         self._now = now
         self._queue = KeyedQueue()
-        self._desks: dict[_Place, _Desk] = {}
+        self._desks: dict[_Place, Desk] = {}
         self._asked: dict[str, dict[str, _Place]] = {}
         """By the UID of a run and the path of a step: at which desk it has asked."""
         self._informers = {
@@ -142,7 +105,7 @@ class Semaphores:
         *,
         has_begun: bool = False,
         slots: Slots = ONE,
-        family: tuple[tuple[str, str], ...] = (),
+        family: Family = (),
     ) -> None:
         """Ask for a slot, or say that a step which has one has begun. Asking twice is asking once. Where there is no such Semaphore, it is made
         with `slots`; one of ours is kept in line with them."""
@@ -156,7 +119,7 @@ class Semaphores:
         desk.leaving.discard(claim.id)
         desk.strangers.pop(claim.id, None)
         told = want.told if want else None
-        desk.wanted[claim.id] = _Want(claim, run, has_begun or bool(want and want.has_begun), family, told)
+        desk.wanted[claim.id] = Want(claim, run, has_begun or bool(want and want.has_begun), family, told)
         self._asked.setdefault(claim.uid, {})[claim.path] = place
         if claim.id not in self._holders(place):
             desk.lines.add(claim)
@@ -164,13 +127,25 @@ class Semaphores:
             desk.new.append(claim.id)
         self._wake_desk(place)
 
-    def _open(self, place: _Place, slots: Slots) -> _Desk:
+    def _open(self, place: _Place, slots: Slots) -> Desk:
         """Open a desk; those who stand in line already, as an operator before this one has written, keep their order."""
-        desk = self._desks[place] = _Desk(slots, used_at=_loop_time())
+        desk = self._desks[place] = Desk(slots, used_at=_loop_time())
         found = self._seen(place)
         if found is not None:
-            _take_in(desk, found)
+            desk.take_in(found)
         return desk
+
+    def rank(self, uid: str, priority: int) -> None:
+        """A run has another priority than when it asked: it stands elsewhere in line from now on."""
+        for path, place in self._asked.get(uid, {}).items():
+            desk = self._desks[place]
+            want = desk.wanted[f"{uid}/{path}"]
+            if want.claim.priority != priority:
+                want.claim = replace(want.claim, priority=priority)
+                if want.claim.id in desk.lines:
+                    desk.lines.add(want.claim)
+                    desk.line_changed = True
+                    self._wake_desk(place)
 
     def leave(self, uid: str, path: str) -> None:
         """Give a slot back, or leave the line."""
@@ -180,11 +155,7 @@ class Semaphores:
             return
         if not self._asked[uid]:
             del self._asked[uid]
-        id_ = f"{uid}/{path}"
-        desk.wanted.pop(id_, None)
-        desk.line_changed = desk.line_changed or id_ in desk.lines
-        desk.lines.remove(id_)
-        desk.leaving.add(id_)
+        desk.forget(f"{uid}/{path}")
         self._wake_desk(place)
 
     def forget(self, uid: str) -> None:
@@ -251,8 +222,9 @@ class Semaphores:
         except ApiError as error:
             delay = self._queue.retry(key, error.retry_after_seconds or 0.0, 10.0)
             log.warning("Semaphore %s cannot be written, trying again in %.1f s: %s", key, delay, error)
-            for run in self._waiting_runs(place):
-                self._trouble(run, error)
+            if not isinstance(error, (Unavailable, TooManyRequests)):  # an outage is told once, by whoever meets it first
+                for run in self._waiting_runs(place):
+                    self._trouble(run, error)
 
     def _waiting_runs(self, place: _Place) -> Iterator[Object]:
         desk = self._desks.get(place)
@@ -280,7 +252,7 @@ class Semaphores:
         self._tell(key, desk, found)
         await self._remove_if_idle(key, place, desk, found)
 
-    async def _as_it_should_be(self, place: _Place, desk: _Desk, found: SeenSemaphore | None) -> SeenSemaphore | None:
+    async def _as_it_should_be(self, place: _Place, desk: Desk, found: SeenSemaphore | None) -> SeenSemaphore | None:
         """Make the Semaphore that somebody wants and nobody has made; keep one of ours in line with what it is for."""
         if found is None:
             return self._remember(await semaphore.make(self._client, *place, desk.slots)) if desk.wanted else None
@@ -293,36 +265,21 @@ class Semaphores:
         informer.remember(found)
         return found
 
-    async def _recognise(self, key: Key, desk: _Desk, found: SeenSemaphore) -> None:
+    async def _recognise(self, key: Key, desk: Desk, found: SeenSemaphore) -> None:
         """Take in those who stand in the Semaphore and have not asked here; find out about holders that stay strangers."""
-        _take_in(desk, found)
-        now = _loop_time()
-        for id_ in [id_ for id_ in desk.strangers if id_ not in found.holders or self._is_known(desk, id_)]:
-            del desk.strangers[id_]
-        for id_, claim in found.holders.items():
-            if self._is_known(desk, id_) or id_ in desk.leaving:
-                continue
-            due = desk.strangers.setdefault(id_, now + STRANGER_SECONDS)
-            if due <= now:
-                await self._ask_after(desk, found.namespace, claim)
+        desk.take_in(found)
+        for claim in desk.due_strangers(found, _loop_time(), STRANGER_SECONDS):
+            await self._ask_after(desk, found.namespace, claim)
         if desk.strangers:
             self._queue.wake_in(key, min(desk.strangers.values()) - _loop_time() + 0.001)
 
-    @staticmethod
-    def _is_known(desk: _Desk, id_: str) -> bool:
-        want = desk.wanted.get(id_)
-        return want is not None and want.run is not None
-
-    async def _ask_after(self, desk: _Desk, namespace: str, claim: Claim) -> bool:
+    async def _ask_after(self, desk: Desk, namespace: str, claim: Claim) -> bool:
         """Read the run of somebody who has not asked here, and tell whether it wants the slot; where it does not, the slot is taken away."""
-        if await self._is_wanted(namespace, claim):
+        if await self._is_wanted(namespace, claim) or desk.is_known(claim.id):
             desk.strangers[claim.id] = _loop_time() + 6 * STRANGER_SECONDS
             return True
         log.info("%s/%s: %s does not want its slot any more", namespace, claim.run, claim.path or "the run")
-        desk.strangers.pop(claim.id, None)
-        desk.wanted.pop(claim.id, None)
-        desk.lines.remove(claim.id)
-        desk.leaving.add(claim.id)
+        desk.forget(claim.id)
         return False
 
     async def _is_wanted(self, namespace: str, claim: Claim) -> bool:
@@ -334,20 +291,30 @@ class Semaphores:
             return False
         if not claim.path:
             return True
+        state = self._state_of(run)
+        return state is None or any(want.path == claim.path and want.key == claim.key for want in wants(state, wish_of(run)))
+
+    def _state_of(self, run: Object) -> State | None:
+        """Return a run's state; None where its status does not tell it, because it was changed by hand or shows only a part of the steps."""
+        key = key_of(run)
+        known = self._store.get(key)
+        if known is not None and known.state is not None and version_of(known.run) == version_of(run):
+            return known.state
+        status = run.get("status") or {}
         try:
-            state = state_from_status(run.get("status") or {})
+            return None if status.get("stepsOmitted") else state_from_status(status)
         except TamperedState:
-            return True  # a person has to look at that run; until then nobody knows what it holds
-        return any(want.path == claim.path and want.key == claim.key for want in wants(state, wish_of(run)))
+            return None
 
     # ----------------------------------------------------------------------------------------------------- writing
 
-    async def _write(self, key: Key, place: _Place, desk: _Desk, found: SeenSemaphore) -> SeenSemaphore:
+    async def _write(self, key: Key, place: _Place, desk: Desk, found: SeenSemaphore) -> SeenSemaphore:
         """Write who has left and who is next, where anything is to be written. Returns the Semaphore as it is then."""
         now, gone = self._now(), frozenset(desk.leaving)
-        holders = self._line_up(desk, found, now)
+        holders, news = desk.line_up(found, now)
+        self._wake_all(desk, news)
         starts = counting(found.starts, found.slots.rate, now)
-        granted = await self._grant(key, desk, found, holders, starts, now)
+        granted = await self._next(key, desk, found, holders, starts, now)
         for claim in granted:
             holders[claim.id] = replace(claim, since=now)
             starts = noted(starts, claim.key, found.slots.rate, now)
@@ -358,49 +325,31 @@ class Semaphores:
         desk.leaving -= gone
         for claim in granted:
             self._metrics.slot_granted(_kind(place), (now - claim.since).total_seconds())
-            self._granted(desk, claim.id)
+            desk.lines.remove(claim.id)
+        self._wake_all(desk, [claim.id for claim in granted])
         return found
 
-    def _granted(self, desk: _Desk, id_: str) -> None:
-        """Somebody in line has a slot: whoever asked for it here may go on."""
-        desk.lines.remove(id_)
-        want = desk.wanted.get(id_)
-        if want is not None and want.run is not None:
-            self._wake(want.run)
+    def _wake_all(self, desk: Desk, ids: Sequence[str]) -> None:
+        """Those have a slot: whoever asked for it here may go on."""
+        for id_ in ids:
+            want = desk.wanted.get(id_)
+            if want is not None and want.run is not None:
+                self._wake(want.run)
 
-    def _line_up(self, desk: _Desk, found: SeenSemaphore, now: datetime) -> dict[str, Claim]:
-        """Return who holds a slot before anybody new gets one. Everybody else who wants one stands in line: nobody falls between."""
-        holders = {id_: claim for id_, claim in found.holders.items() if id_ not in desk.leaving}
-        for id_ in holders:
-            if id_ in desk.lines:  # another operator gave it, or the answer to our own write was lost
-                self._granted(desk, id_)
-        for id_, want in desk.wanted.items():
-            if id_ in holders:
-                continue
-            if want.has_begun:
-                holders[id_] = replace(want.claim, since=now)
-                desk.lines.remove(id_)
-            elif id_ not in desk.lines:
-                desk.lines.add(want.claim)
-        return holders
-
-    async def _grant(
-        self, key: Key, desk: _Desk, found: SeenSemaphore, holders: Mapping[str, Claim], starts: list[Starts], now: datetime
+    async def _next(
+        self, key: Key, desk: Desk, found: SeenSemaphore, holders: Mapping[str, Claim], starts: list[Starts], now: datetime
     ) -> list[Claim]:
         """Return who gets a slot now. Of one that is only known from the Semaphore the run is read first: it may be gone."""
         while True:
-            held = Counter(claim.key for claim in holders.values())
-            guests = [want.claim for id_, want in desk.wanted.items() if want.family and id_ in desk.lines and _is_guest(want, holders)]
-            granted, due = next_in_turn(found.slots, held, desk.lines, starts, now)
-            unsure = [claim for claim in granted if not self._is_known(desk, claim.id)]
-            answers = [await self._ask_after(desk, found.namespace, claim) for claim in unsure]
-            if all(answers):
+            granted, due = desk.next(found, holders, starts, now)
+            unsure = [claim for claim in granted if not desk.is_known(claim.id)]
+            if all([await self._ask_after(desk, found.namespace, claim) for claim in unsure]):
                 break
         if due is not None:
             self._queue.wake_in(key, (due - now).total_seconds() + 0.001)
-        return list({claim.id: claim for claim in (*guests, *granted) if claim.id in desk.lines}.values())
+        return [claim for claim in granted if claim.id in desk.lines]
 
-    def _is_line_due(self, key: Key, desk: _Desk) -> bool:
+    def _is_line_due(self, key: Key, desk: Desk) -> bool:
         """Tell whether a line that has changed is to be written although no slot changes hands."""
         if not desk.line_changed:
             return False
@@ -409,36 +358,17 @@ class Semaphores:
             self._queue.wake_in(key, left)
         return left <= 0
 
-    # ----------------------------------------------------------------------------------------------------- telling
-
-    def _tell(self, key: Key, desk: _Desk, found: SeenSemaphore) -> None:
-        """Tell those who wait their places: those who have just come at once, all others seldom, and only where it has changed much."""
+    def _tell(self, key: Key, desk: Desk, found: SeenSemaphore) -> None:
+        """Have the runs told that wait, where their places have changed much."""
         now = _loop_time()
-        fresh, desk.new = [id_ for id_ in desk.new if id_ in desk.lines], []
-        words = _Words(found)
-        for id_ in fresh:
-            self._tell_one(desk, id_, words)
-        if not desk.lines:
-            return
-        if now - desk.told_at >= TELL_SECONDS:
-            desk.told_at = now
-            for claim in desk.lines:
-                self._tell_one(desk, claim.id, words)
-        self._queue.wake_in(key, max(0.0, desk.told_at + TELL_SECONDS - now))
-
-    def _tell_one(self, desk: _Desk, id_: str, words: "_Words") -> None:
-        want = desk.wanted[id_]
-        place, waiting = desk.lines.place(id_)
-        if want.told is not None and not is_far(want.told.place, place):
-            return
-        holders, why = words.of(want.claim.key)
-        want.told = LockFact(has_begun=want.has_begun, place=place, waiting=waiting, holders=holders, why=why)
-        if want.run is not None:
-            self._wake(want.run)
+        for run in desk.tell(found, now, TELL_SECONDS):
+            self._wake(run)
+        if desk.lines:
+            self._queue.wake_in(key, max(0.0, desk.told_at + TELL_SECONDS - now))
 
     # ---------------------------------------------------------------------------------------------------- clearing
 
-    async def _remove_if_idle(self, key: Key, place: _Place, desk: _Desk, found: SeenSemaphore) -> None:
+    async def _remove_if_idle(self, key: Key, place: _Place, desk: Desk, found: SeenSemaphore) -> None:
         """Forget a desk that nobody needs; take one of ours away after a while."""
         if desk.wanted or desk.leaving or found.holders or desk.lines:
             desk.used_at = _loop_time()
@@ -452,73 +382,6 @@ class Semaphores:
             log.info("%s: nobody has used it for a while, so it is taken away", key)
         if not desk.wanted and not desk.leaving:
             del self._desks[place]
-
-
-def _take_in(desk: _Desk, found: SeenSemaphore) -> None:
-    """Take in those who stand in line in the Semaphore, and have not asked here."""
-    for claim in found.waiting:
-        if claim.id not in desk.wanted and claim.id not in desk.leaving and claim.id not in found.holders:
-            desk.wanted[claim.id] = _Want(claim, None)
-            desk.lines.add(claim)
-
-
-class _Words:
-    """What is told of the holders of a key, worked out once for all who wait for it."""
-
-    def __init__(self, found: SeenSemaphore) -> None:
-        self._found = found
-        self._known: dict[str, tuple[tuple[str, ...], str]] = {}
-
-    def of(self, key: str) -> tuple[tuple[str, ...], str]:
-        """Return who holds the slots of a key, and what else keeps its line waiting."""
-        if key not in self._known:
-            holders = [claim for claim in self._found.holders.values() if claim.key == key]
-            slots = self._found.slots
-            is_full = slots.limit is not None and len(holders) >= slots.limit
-            shown = tuple(map(_holder_words, holders[:SHOWN_HOLDERS]))
-            if len(holders) > SHOWN_HOLDERS:
-                shown = (*shown, f"{len(holders) - SHOWN_HOLDERS} more")
-            self._known[key] = (shown if is_full else ()), _why(slots, is_full=is_full)
-        return self._known[key]
-
-
-def _why(slots: Slots, *, is_full: bool) -> str:
-    if slots.limit == 0:
-        return "its limit is 0"
-    if not is_full and slots.rate is not None:
-        return f"{slots.rate.limit} may begin in {format_duration(slots.rate.per)}"
-    return ""
-
-
-def _holder_words(claim: Claim) -> str:
-    return f"run {claim.run}" + (f" (step {claim.path})" if claim.path else "")
-
-
-def _is_guest(want: _Want, holders: Mapping[str, Claim]) -> bool:
-    """Tell whether a step that waits for this run holds a slot of its key: to wait for that one would be to wait for ever."""
-    return any(
-        holder.uid == uid and holder.key == want.claim.key and (not holder.path or is_within(path, holder.path))
-        for uid, path in want.family
-        for holder in holders.values()
-    )
-
-
-def family_of(run: Object, store: RunStore) -> tuple[tuple[str, str], ...]:
-    """Return UID and path of each step that waits for a run to end, or for one that does. One that nobody waits for has no family."""
-    found: list[tuple[str, str]] = []
-    for _ in range(MOST_CALLERS):
-        meta: Mapping[str, Any] = run["metadata"]
-        parent = (meta.get("labels") or {}).get(LABEL_PARENT)
-        notes = meta.get("annotations") or {}
-        if not parent or notes.get(ANNOTATION_DETACHED) == "true":
-            break
-        found.append((parent, notes.get(ANNOTATION_PATH, "")))
-        key = store.key_of_uid(parent)
-        known = store.get(key) if key is not None else None
-        if known is None:
-            break
-        run = known.run
-    return tuple(found)
 
 
 def _kind(place: _Place) -> Limit:

@@ -191,6 +191,23 @@ async def test_init_containers_run_in_order_and_the_first_failure_ends_the_pod(n
     assert (phase(pod), codes) == ("Failed", [0, 7, None])
 
 
+async def test_a_claim_is_a_folder_that_all_pods_share_and_that_goes_with_it(ns: Namespace) -> None:
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    script = "(cat $BACKSTAY_ROOT/data/note || echo nothing) > $BACKSTAY_OUTPUT; echo first > $BACKSTAY_ROOT/data/note"
+    for _ in range(2):  # the second claim of that name is another: it begins with nothing
+        await ns.create("persistentvolumeclaims", {"metadata": {"name": "data"}, "spec": spec})
+        for seen in ("nothing", "first"):
+            pod = await ns.ended(await ns.run(script, container=mounts, volumes=volumes))
+            assert end(pod)["message"] == f"{seen}\n"
+            await ns.delete("pods", pod["metadata"]["name"], gracePeriodSeconds=0)
+        claim = await ns.get("persistentvolumeclaims", "data")
+        assert (claim["status"]["phase"], claim["status"]["capacity"]) == ("Bound", {"storage": "1Mi"})
+        await ns.delete("persistentvolumeclaims", "data")
+        await ns.until_gone("persistentvolumeclaims", "data")
+
+
 async def test_a_sidecar_runs_beside_and_ends_with_the_others(ns: Namespace) -> None:
     sidecar = {"name": "side", "image": "busybox", "restartPolicy": "Always", "command": ["sh", "-c", "touch $SHARED/up; sleep 100"]}
     mounts = [{"name": "shared", "mountPath": "/shared"}]

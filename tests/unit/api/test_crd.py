@@ -12,13 +12,14 @@ import yaml
 from backstay.api.base import Model
 from backstay.api.crd import definitions, file_name
 from backstay.api.crd.__main__ import main
+from backstay.api.journal import WorkflowJournalSpec
 from backstay.api.run import WorkflowRunSpec, WorkflowRunStatus
 from backstay.api.steps import Step, actions
 from backstay.api.workflow import WorkflowSpec, WorkflowStatus
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = (ROOT / "crds", ROOT / "charts" / "backstay" / "crd-bases")
-KINDS = ("workflows", "workflowruns")
+KINDS = tuple(definitions())
 FORBIDDEN = ("$ref", "$defs", "title", "default", "uniqueItems", "anyOf", "allOf", "oneOf", "not", "nullable", "const", "exclusiveMinimum")
 
 
@@ -74,7 +75,8 @@ def test_the_yaml_says_the_same_as_the_manifest_and_without_anchors(plural: str)
 
 @pytest.mark.parametrize("plural", KINDS)
 def test_every_field_has_a_description(plural: str) -> None:
-    spec_and_status = [(f"{part}{path}", node) for part in ("spec", "status") for path, node in nodes(schema(plural, part))]
+    parts = [part for part in ("spec", "status") if part in schema(plural)["properties"]]
+    spec_and_status = [(f"{part}{path}", node) for part in parts for path, node in nodes(schema(plural, part))]
     missing = [path for path, node in spec_and_status if not node.get("description") and not path.endswith(("[]", "[*]"))]
     assert missing == []
 
@@ -92,7 +94,7 @@ def test_the_schema_is_structural(plural: str) -> None:
 @pytest.mark.parametrize("plural", KINDS)
 def test_a_list_that_is_merged_by_a_key_requires_that_key(plural: str) -> None:
     keyed = [(path, node) for path, node in nodes(schema(plural)) if node.get("x-kubernetes-list-type") == "map"]
-    assert keyed
+    assert keyed or plural not in ("workflows", "workflowruns")
     for path, node in keyed:
         assert set(node["x-kubernetes-list-map-keys"]) <= set(node["items"]["required"]), path
 
@@ -109,6 +111,7 @@ def test_a_crd_fits_into_an_object_of_the_api_server_with_room_to_grow(plural: s
         ("workflows", "status", WorkflowStatus),
         ("workflowruns", "spec", WorkflowRunSpec),
         ("workflowruns", "status", WorkflowRunStatus),
+        ("workflowjournals", "spec", WorkflowJournalSpec),
     ],
 )
 def test_every_field_of_the_models_is_in_the_schema_and_no_other(plural: str, part: str, model: type[Model]) -> None:
@@ -164,6 +167,13 @@ def test_columns_and_fields_to_select_by_are_there() -> None:
         ("Started-By", ".metadata.annotations.backstay\\.dev/started-by"),
     ]
     assert [name for name, _ in columns["workflows"]] == ["Valid", "Revision", "Age", "Message"]
+    assert columns["workflowjournals"] == [
+        ("Run", ".spec.run.name"),
+        ("First", ".spec.first"),
+        ("Last", ".spec.last"),
+        ("Entries", ".spec.count"),
+        ("Age", ".metadata.creationTimestamp"),
+    ]
     for selectable in version("workflowruns")["selectableFields"]:
         assert schema("workflowruns", *selectable["jsonPath"].removeprefix(".").split("."))["type"] == "string"
 
@@ -172,3 +182,11 @@ def test_a_default_is_told_and_never_written_into_a_manifest() -> None:
     assert schema("workflows", "spec", "defaults", "retry", "errors")["description"].endswith("Default: [Transient, Timeout].")
     assert schema("workflows", "spec", "defaults", "retry", "interval")["description"] == "Delay before the second attempt. Default: 1s."
     assert schema("workflows", "spec", "compensationTimeout")["description"].count("efault") == 1
+
+
+def test_a_journal_has_no_status_and_never_changes() -> None:
+    written = version("workflowjournals")
+    assert ("subresources" in written, "status" in schema("workflowjournals")["properties"]) == (False, False)
+    assert schema("workflowjournals", "spec")["x-kubernetes-validations"] == [
+        {"rule": "self == oldSelf", "message": "a WorkflowJournal is written once and never changed"}
+    ]

@@ -143,6 +143,23 @@ def test_a_sound_resource_step_has_no_problem(action: str) -> None:
     assert problems_of(action) == []
 
 
+@pytest.mark.parametrize(
+    ("action", "there"),
+    [
+        (f"{{get: {{{CONFIG_MAP}, name: a}}}}", 'there are: apiVersion, kind, name, namespace, uid; did you mean "name"?'),
+        (f"{{get: {{{CONFIG_MAP}, name: a}}, outputs: {{state: x}}}}", "there is: state"),
+        (f"{{wait: {{{CONFIG_MAP}, selector: a}}}}", "there is: count"),
+        (f"{{delete: {{{CONFIG_MAP}, name: a}}}}", "there is nothing here"),
+    ],
+)
+def test_an_output_that_a_resource_step_does_not_have_is_told(action: str, there: str) -> None:
+    step = {"name": "a", "resource": yaml.safe_load(action)}
+    found = check_workflow(parse_workflow({"steps": [step], "outputs": [{"name": "x", "value": "${ steps.a.outputs.nam }"}]}))
+    assert [str(problem) for problem in found] == [
+        f'outputs[0].value: ${{ steps.a.outputs.nam }}: steps.a.outputs.nam: there is no "nam"; {there}'
+    ]
+
+
 def test_undoing_by_a_resource_step_is_judged_as_well() -> None:
     undo = {"resource": {"delete": {"apiVersion": "v1", "kind": "", "name": "a"}}}
     spec = {"steps": [{"name": "a", "set": {"x": 1}, "compensate": undo}]}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backstay.cli.views.control import Step, cancel, resume, suspend
+from backstay.cli.views.control import MOST_REQUESTS, Step, cancel, refusal_of_request, resume, suspend
 from backstay.cli.views.seen import read_run
 from tests.support.world import World
 from tests.unit.cli.runs import manifest_of, run_of
@@ -96,3 +96,19 @@ def test_cancelling_twice_changes_nothing_and_cannot_change_the_first() -> None:
 def test_what_makes_no_sense_is_refused_with_a_mend(world: Callable[[], World], ask: Callable[..., Step], words: str) -> None:
     step = ask(run_of(world()))
     assert step.patch is None and words in step.refusal and step.mend
+
+
+def test_nothing_can_be_asked_of_a_step_that_has_not_begun_or_of_a_run_that_has_ended() -> None:
+    words, mend = refusal_of_request(run_of(shipping()), "charg") or ("", "")
+    assert words == 'no step "charg" of order-7f2 has begun'
+    assert mend == "what goes on is ship; see `backstay tree order-7f2`"
+    words, _ = refusal_of_request(run_of(finished()), "ship") or ("", "")
+    assert words == "order-7f2 has succeeded and cannot be asked for anything any more"
+    assert refusal_of_request(run_of(shipping()), "ship") is None
+
+
+def test_a_run_that_was_asked_too_often_says_so_before_the_api_server_does() -> None:
+    manifest = manifest_of(shipping())
+    manifest["spec"]["requests"] = [{"id": f"r{index}", "step": "ship", "action": "Cancel"} for index in range(MOST_REQUESTS)]
+    words, _ = refusal_of_request(read_run(manifest), "ship") or ("", "")
+    assert words == "order-7f2 was asked 100 times, and more is not possible"

@@ -1,14 +1,12 @@
 """Where a run goes on: goto and its laps, race, cancel, joins whose rest goes on, what a dag does with failures."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.support.world import World
 
 JOB = "job: {image: busybox}"
-
-
-def path_of(world: World, kind: str = "StepStarted") -> list[str]:
-    return [entry.path for entry in world.entries if entry.kind == kind]
 
 
 # ------------------------------------------------------------------------------------------------------------------ goto
@@ -202,6 +200,21 @@ def test_a_suspended_run_does_not_go_on_to_another_lap() -> None:
     assert world.running == ["draft~2"]
 
 
+def test_a_step_of_a_later_lap_is_undone_by_its_own_record() -> None:
+    world = World(
+        f"""
+steps:
+- {{name: a, {JOB}, compensate: {{job: {{image: i, args: ["${{ self.outputs.v }}"]}}}}}}
+- {{name: again, if: "${{ steps.a.outputs.v < 2 }}", goto: {{step: a}}}}
+- {{name: stop, fail: {{error: Enough}}}}
+"""
+    )
+    world.succeed("a", {"v": 1}).succeed("a~2", {"v": 2})
+    world.succeed("a~2:compensate").succeed("a:compensate")
+    assert [(made.path, made.inputs["args"]) for made in world.made[2:]] == [("a~2:compensate", ["2"]), ("a:compensate", ["1"])]
+    assert world.phase == "Failed"
+
+
 # ------------------------------------------------------------------------------------------------------------------ race
 
 RACE = f"""
@@ -249,7 +262,7 @@ def test_an_event_that_has_happened_before_the_race_wins_at_once() -> None:
 @pytest.mark.parametrize(("first", "second", "wins"), [("2h", "1h", "1"), ("1h", "1h", "0"), ("1h", "2h", "0")])
 def test_of_two_events_that_are_both_due_the_one_that_was_due_earlier_wins(first: str, second: str, wins: str) -> None:
     world = World(f"steps: [{{name: r, race: [{{wait: {{duration: {first}}}}}, {{wait: {{duration: {second}}}}}]}}]")
-    world.now += __import__("datetime").timedelta(hours=5)
+    world.now += timedelta(hours=5)
     world.look()
     assert (world.phase, world.step("r").choice) == ("Succeeded", wins)
     assert sum(entry.kind == "StepSucceeded" and entry.path.startswith("r/") for entry in world.entries) == 1
@@ -310,6 +323,14 @@ def test_a_condition_that_does_not_hold_in_time_expires() -> None:
     assert world.step("w").phase == "Waiting"
     world.pass_time("1m")
     assert (world.phase, world.step("w").phase) == ("Succeeded", "Caught")
+
+
+def test_a_condition_of_a_suspended_run_waits() -> None:
+    world = World(f"dag: {{steps: [{{name: a, {JOB}}}, {{name: w, wait: {{condition: \"${{ steps.a.phase == 'Succeeded' }}\"}}}}]}}")
+    world.wants(suspend=True).succeed("a")
+    assert world.phases() == {"a": "Succeeded", "w": "Waiting"}
+    world.wants(suspend=False)
+    assert world.phase == "Succeeded"
 
 
 def test_a_condition_that_is_none_is_an_error() -> None:
@@ -379,7 +400,14 @@ def test_a_step_may_cancel_what_is_around_it() -> None:
 
 def test_a_cancelled_step_of_a_dag_lets_what_depends_on_it_go_on() -> None:
     world = World(
-        f"dag: {{steps: [{{name: slow, {JOB}}}, {{name: quick, {JOB}}}, {{name: stop, dependsOn: [quick], cancel: {{step: slow}}}}, {{name: next, dependsOn: [slow], {JOB}}}]}}"
+        f"""
+dag:
+  steps:
+  - {{name: slow, {JOB}}}
+  - {{name: quick, {JOB}}}
+  - {{name: stop, dependsOn: [quick], cancel: {{step: slow}}}}
+  - {{name: next, dependsOn: [slow], {JOB}}}
+"""
     )
     world.succeed("quick")
     assert (world.running, world.phases()["slow"]) == (["next"], "Cancelled")
@@ -451,6 +479,28 @@ def test_the_rest_is_stopped_when_the_run_fails_and_the_join_keeps_its_place_in_
     assert world.running == ["p:compensate"]
     world.succeed("p:compensate")
     assert world.phase == "Cancelled"
+
+
+def test_what_late_branches_have_done_is_undone_as_well() -> None:
+    world = World(
+        f"""
+steps:
+- name: p
+  parallel:
+    join: Any
+    cancelRest: false
+    branches:
+    - {{name: x, steps: [{{name: s, {JOB}, compensate: {{{JOB}}}}}, {{name: t, {JOB}}}]}}
+    - {{name: y, steps: [{{name: s, {JOB}, compensate: {{{JOB}}}}}]}}
+- {{name: after, {JOB}, compensate: {{{JOB}}}}}
+- {{name: last, {JOB}}}
+"""
+    )
+    world.succeed("p/y/s").succeed("after").succeed("p/x/s").fail("last")
+    for path in ("p/x/s", "after", "p/y/s"):
+        assert world.running == [f"{path}:compensate"]
+        world.succeed(f"{path}:compensate")
+    assert (world.phase, world.phases()["p/x/t"]) == ("Failed", "Cancelled")
 
 
 def test_the_rest_is_stopped_when_the_list_around_it_fails() -> None:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from backstay.engine.model import CreateJob, Entry, JobState, Phase, Request
-from tests.support.cluster import EXAMPLES
+from backstay.api.validate import check_workflow, parse_workflow
+from backstay.engine.model import CreateJob, JobState, Phase, Request
+from tests.support.cluster import EXAMPLES, documents
 from tests.support.shown import End, deeds, promised, shown, wrong
 from tests.support.world import World
 
@@ -33,26 +33,32 @@ def test_there_is_one_manifest_for_each_pattern() -> None:
 def test_a_manifest_says_which_pattern_it_is_and_what_is_to_be_seen(pattern: Path) -> None:
     text = pattern.read_text()
     assert text.startswith(f"# Pattern {int(pattern.name[:2])}, ")
-    assert shown(text)
-    assert promised(text).phase in ("Succeeded", "Cancelled")
-    (run,) = [document for document in yaml.safe_load_all(text) if document["kind"] == "WorkflowRun"]
+    assert shown(pattern)
+    assert promised(pattern).phase in ("Succeeded", "Cancelled")
+    (run,) = [document for document in documents(pattern) if document["kind"] == "WorkflowRun"]
     assert run["metadata"]["name"] == pattern.stem[3:]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda path: path.stem)
+def test_the_linter_has_nothing_to_say_of_a_pattern(pattern: Path) -> None:
+    for document in documents(pattern):
+        if document["kind"] == "Workflow":
+            assert list(map(str, check_workflow(parse_workflow(document["spec"])))) == []
 
 
 @pytest.mark.parametrize("pattern", HERE, ids=lambda path: path.stem)
 def test_the_journal_of_a_pattern_shows_its_order(pattern: Path, tmp_path: Path) -> None:
-    text = pattern.read_text()
-    world = Played(text, tmp_path).play()
+    world = Played(pattern, tmp_path).play()
     run = world.state.run
-    assert End(world.phase, run.outputs, run.error.type if run.error else None) == promised(text), run.error
-    assert list(wrong(shown(text), world.entries)) == []
+    assert End(world.phase, run.outputs, run.error.type if run.error else None) == promised(pattern), run.error
+    assert list(wrong(shown(pattern), world.entries)) == []
 
 
 class Played:
     """A manifest in a World of its own."""
 
-    def __init__(self, manifest: str, folder: Path) -> None:
-        workflow, run = yaml.safe_load_all(manifest)
+    def __init__(self, manifest: Path, folder: Path) -> None:
+        workflow, run = documents(manifest)
         self.folder = folder
         self.deeds = deeds(manifest)
         self.world = World(yaml.safe_dump(workflow["spec"]), run["spec"].get("parameters"))
@@ -62,7 +68,7 @@ class Played:
     def play(self) -> World:
         world = self.world
         for _ in range(1000):
-            self._meddle(world.entries)
+            self._meddle()
             self._note_jobs()
             if world.state.run.is_finished:
                 return world
@@ -95,10 +101,9 @@ class Played:
         code = subprocess.run(command, env=environment, check=False, capture_output=True, timeout=20).returncode
         self.world.end(made.path, JobState.FAILED if code else JobState.SUCCEEDED, output.read_text())
 
-    def _meddle(self, entries: Iterable[Entry]) -> None:
+    def _meddle(self) -> None:
         """Do what the manifest says is done from outside."""
-        begun = {entry.path for entry in entries}
-        for deed in [deed for deed in self.deeds if deed.step in begun]:
+        while deed := next((deed for deed in self.deeds if any(entry.path == deed.step for entry in self.world.entries)), None):
             self.deeds.remove(deed)
             if deed.kind == "cancel":
                 self.world.wants(cancel=True, cancel_reason=deed.what["reason"])

@@ -33,6 +33,13 @@ WHATEVER_THE_DATA: dict[str, str] = {
     "340 sums in a row": " + ".join(["1"] * 250),
     "500 dots": "params" + ".a" * 500,
     "a text without an end": '"' + "a" * 100_000,
+    "a hundred million numbers": "lists.range(100000000).size() > 0",
+    "as many numbers as nothing bounds": "lists.range(params.n * params.n).size() > 0",
+    "texts that grow by what was found in them": "".join(
+        f"cel.bind(a{i + 1}, regex.replace(a{i}, '(.*)', r'\\1\\1\\1\\1'), " for i in range(12)
+    ).replace("a0", "'xx'")
+    + "a12"
+    + ")" * 12,
     "a regular expression of a million states": '"a".matches("' + r"(\\pL{1,100}){1,9}" * 12 + '")',
 }
 
@@ -57,6 +64,20 @@ ON_LARGE_DATA: dict[str, tuple[str, dict[str, Any]]] = {
     "a megabyte thirty times": (" + ".join(["params.big"] * 30), {"big": BIG}),
     "a megabyte sixty times in a list": ('"%s".format([[' + ", ".join(["params.big"] * 60) + "]])", {"big": BIG}),
     "a megabyte as the result": ("params.big", {"big": BIG}),
+    "maps compared with each other": ("params.o.distinct().size() > 0", {"o": [{"a": i} for i in range(9000)]}),
+    "two sets of maps compared": ("sets.equivalent(params.o, params.o)", {"o": [{"a": i} for i in range(3000)]}),
+    "a billion numbers": ("lists.range(params.n).size() > 0", {"n": 10**9}),
+    "numbers for each number": ("params.l.exists(x, lists.range(x).size() < 0)", {"l": NUMBERS}),
+    "each letter replaced by a megabyte": ("regex.replace(params.big, 'x', params.big).size() > 0", {"big": BIG}),
+    "a regular expression for each turn that finds all": (
+        "params.l.exists(x, regex.extractAll('a', x).size() > 1)",
+        {"l": [f"(a{{1,100}}){{1,9}}[b-z]{i}" for i in range(5000)]},
+    ),
+    "a megabyte as JSON in JSON in JSON": ("json.encode(json.encode(json.encode(json.encode(params.big))))", {"big": BIG}),
+    "a megabyte of JSON read at each turn": (
+        "params.l.exists(x, json.decode(params.t).size() < 0)",
+        {"l": NUMBERS, "t": "[" + "1," * 99_999 + "1]"},
+    ),
     "a large list compared at each turn": (
         "params.l.exists(x, params.o != params.o)",
         {"l": NUMBERS, "o": [{"a": i} for i in range(9000)]},

@@ -1,5 +1,7 @@
 """Answers that CEL's specification wants (cel-spec, langdef.md), and those of the extensions that workflows may use."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -101,6 +103,35 @@ def test_an_expression_gives_the_answer_of_the_specification(source: str, answer
     found = compile_expression(source, DATA).evaluate(DATA)
     assert found == answer
     assert isinstance(found, bool) == isinstance(answer, bool)
+
+
+@pytest.mark.parametrize(
+    ("source", "answer"),
+    [
+        ("params.map(key, key)", ["big", "list", "n", "region"]),
+        ("steps.filter(name, has(steps[name].x))", ["a-b"]),
+        ("steps.map(name, steps[name].map(field, field))", [["x"], ["outputs", "phase"]]),
+        ("{'z': 1, 'b': 2, 'm': 3}.map(key, key)", ["b", "m", "z"]),
+        ("params.?nope.orValue({'z': 1, 'b': 2}).map(key, key)", ["b", "z"]),
+        ("cel.bind(m, {'z': 1, 'b': 2}, m.map(key, m[key]))", [2, 1]),
+        ("{'list': [3, 1].map(x, x)}.map(key, key)", ["list"]),
+        ("{2: 1}.map(key, key + 1)", [3]),
+        ("dyn([3, 1, 2]).map(x, x)", [3, 1, 2]),
+        ("json.encode({'z': 1, 'b': {'y': 1, 'a': 2}})", '{"b":{"a":2,"y":1},"z":1}'),
+        ("'%s'.format([{'z': 1, 'b': 2}])", "{b: 2, z: 1}"),
+    ],
+)
+def test_what_is_made_of_a_map_is_in_the_order_of_its_keys(source: str, answer: Any) -> None:
+    assert compile_expression(source, DATA).evaluate(DATA) == answer
+
+
+def test_the_order_of_a_map_is_the_same_in_every_process() -> None:
+    script = (
+        "from backstay.expressions import compile_expression as c; m = {f'k{i}': i for i in range(40)}\n"
+        "print(c('params.map(k, k)', ['params']).evaluate({'params': m}), list(c('params', ['params']).evaluate({'params': m})))"
+    )
+    said = {subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60).stdout for _ in range(3)}
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize(("source", "error"), ERRORS, ids=[source for source, _ in ERRORS])

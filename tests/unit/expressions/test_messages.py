@@ -8,11 +8,30 @@ from backstay.errors import EvaluationError, InvalidExpression
 from backstay.expressions import compile_expression
 
 VARIABLES = ("params", "vars", "run", "steps")
+EVERYWHERE = (*VARIABLES, "error", "item")
 DATA: dict[str, Any] = {
-    "params": {"orderId": "a-17", "amount": 12, "rate": 1.5, "note": None, "lines": [{"sku": "x"}], "huge": 2**70},
+    "params": {
+        "orderId": "a-17",
+        "amount": 12,
+        "rate": 1.5,
+        "note": None,
+        "lines": [{"sku": "x"}, {"sku": "y", "parts": [{"name": "n"}]}],
+        "huge": 2**70,
+    },
     "vars": {},
     "run": {"name": "order-1"},
-    "steps": {"charge": {"outputs": {"payment": "p-1", "receipt": "r-1"}}, "card-check": {"outputs": {"ok": True}}},
+    "error": {"type": "X", "title": "", "detail": "", "step": "a", "attempt": 1},
+    "item": {"sku": "x", "qty": 1},
+    "steps": {
+        "charge": {"outputs": {"payment": "p-1", "receipt": "r-1"}},
+        "card-check": {"outputs": {"ok": True}},
+        "gift": {"outputs": {}, "phase": "Skipped"},
+        "ship": {"outputs": {}, "phase": "Pending"},
+        "pack": {"outputs": {}, "phase": "Failed"},
+        "label": {"outputs": {}, "phase": "Caught"},
+        "print": {"outputs": {}, "phase": "Succeeded"},
+        "wrap": {"outputs": {}, "phase": "Running"},
+    },
 }
 
 REFUSED = [
@@ -40,7 +59,7 @@ REFUSED = [
     ('1 == "1"', "position 3: == does not work on a whole number and text; convert one of them with string(…), int(…) or double(…)"),
     ("9223372036854775808", "position 1: invalid int literal"),
     ("params.?note", 'the result is an optional value; end it with .orValue(…), as in params.?note.orValue("")'),
-    ('params.orderId.matches("[a-")', "matches() was given an invalid regular expression (RE2): missing ]: [a-"),
+    ('params.orderId.matches("[a-")', "the regular expression is invalid (RE2): missing ]: [a-"),
     ("params.", "position 8: the expression ends too early; something is missing at its end"),
     ("x" * 1025, "the expression has 1025 characters and may have 1024; work part of it out in a set step before"),
     (
@@ -61,15 +80,49 @@ FAILED = [
         'steps.charge.outputs.paymnt: there is no "paymnt"; there are: payment, receipt; did you mean "payment"?',
     ),
     ('steps["card-check"].outputs.no', 'steps["card-check"].outputs.no: there is no "no"; there is: ok'),
-    ("steps.ship.outputs", 'steps.ship: there is no "ship"; there are: card-check, charge'),
-    ("vars.total + 1", 'vars.total: there is no "total"; there is nothing here'),
+    (
+        "steps.sip.outputs",
+        'steps.sip: there is no "sip"; there are: card-check, charge, gift, label, pack, print, ship, wrap; did you mean "ship"?',
+    ),
+    (
+        "steps.gift.outputs.card",
+        'steps.gift.outputs.card: there is no "card": gift was skipped and has no outputs; test with has(steps.gift.outputs.card) before',
+    ),
+    (
+        "steps.ship.outputs.id",
+        'steps.ship.outputs.id: there is no "id": ship has not begun; test with has(steps.ship.outputs.id) before',
+    ),
+    (
+        "steps.pack.outputs.id",
+        'steps.pack.outputs.id: there is no "id": pack failed and has no outputs; test with has(steps.pack.outputs.id) before',
+    ),
+    (
+        "steps.label.outputs.id",
+        'steps.label.outputs.id: there is no "id": label failed, which a handler dealt with, and has no outputs; '
+        "test with has(steps.label.outputs.id) before",
+    ),
+    (
+        "steps.print.outputs.id",
+        'steps.print.outputs.id: there is no "id": print left no outputs behind; test with has(steps.print.outputs.id) before',
+    ),
+    (
+        "steps.wrap.outputs.id",
+        'steps.wrap.outputs.id: there is no "id": wrap has no outputs yet; test with has(steps.wrap.outputs.id) before',
+    ),
+    ("vars.total + 1", 'vars.total: there is no "total"; no variable has been given a value yet'),
+    ("error.message", 'error.message: there is no "message"; there are: attempt, detail, step, title, type'),
+    ("item.skuu", 'item.skuu: there is no "skuu"; there are: qty, sku; did you mean "sku"?'),
+    ("params.lines[1].parts[0].nam", 'params.lines[1].parts[0].nam: there is no "nam"; there is: name; did you mean "name"?'),
+    ("params.lines.map(l, l.qty)", 'l.qty: there is no "qty" in params.lines[0]; there is: sku'),
+    ("params.lines.filter(line, line.parts.size() > 0)", 'line.parts: there is no "parts" in params.lines[0]; there is: sku'),
     (
         "params.orderid",
         'params.orderid: there is no "orderid"; there are: amount, huge, lines, note, orderId, rate; did you mean "orderId"?',
     ),
     ("params.amount.currency", 'params.amount.currency: params.amount is the number 12, which has no "currency"'),
     ("params.note.x", 'params.note.x: params.note is null, which has no "x"'),
-    ("params.lines[0].qty", 'params.lines[0].qty: there is no "qty"; test with "qty" in …, or has(…), before'),
+    ("params.lines[0].qty", 'params.lines[0].qty: there is no "qty"; there is: sku'),
+    ("[{'a': 1}][0].b", '[{\'a\': 1}][0].b: there is no "b"; test with "b" in …, or has(…), before'),
     (
         'params.amount + "x"',
         'params.amount + "x": + does not work on a whole number and text; convert one of them with string(…), int(…) or double(…)',
@@ -82,7 +135,7 @@ FAILED = [
     ("params.note + 1", "params.note + 1: + does not work on null and a whole number; test with != null before"),
     ("params.amount ? 1 : 2", "params.amount ? 1 : 2: what stands before ? is neither true nor false"),
     ("!params.amount", "!params.amount: ! works on true and false only"),
-    ("params.lines[3]", "params.lines[3]: there is no [3]; the list has 1, counted from 0"),
+    ("params.lines[3]", "params.lines[3]: there is no [3]; the list has 2, counted from 0"),
     ("1 / (params.amount - 12)", "1 / (params.amount - 12): division by zero; test for it before, as in x == 0 ? 0 : y / x"),
     ("int(params.orderId)", "int(params.orderId): int() was given text that is no number"),
     (
@@ -101,7 +154,7 @@ FAILED = [
     ),
     (
         "params.orderId.matches('(' + params.orderId)",
-        "params.orderId.matches('(' + params.orderId): matches() was given an invalid regular expression (RE2): missing ): (a-17",
+        "params.orderId.matches('(' + params.orderId): the regular expression is invalid (RE2): missing ): (a-17",
     ),
     ("type(params.amount)", "type(params.amount): the result is a type, not a value; JSON cannot hold it"),
     ("{params.amount: 1}", "{params.amount: 1}: the result is a map with the key 12, and keys in JSON are text; write string(12)"),
@@ -120,7 +173,7 @@ def test_an_expression_that_cannot_be_compiled_is_refused_with_position_and_mend
 @pytest.mark.parametrize(("source", "message"), FAILED, ids=[source for source, _ in FAILED])
 def test_an_expression_that_fails_on_the_data_says_on_which_and_what_there_is(source: str, message: str) -> None:
     with pytest.raises(EvaluationError) as failed:
-        compile_expression(source, VARIABLES).evaluate(DATA)
+        compile_expression(source, EVERYWHERE).evaluate(DATA)
     assert str(failed.value) == message
 
 

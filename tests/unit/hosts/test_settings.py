@@ -18,6 +18,7 @@ def test_hosts_are_separated_by_commas_or_blanks() -> None:
         ("BACKSTAY_HTTP_ALLOWED_HOSTS", "api.example.com,*.svc", "'*.svc': a wildcard never allows what is inside of the cluster"),
         ("BACKSTAY_HTTP_ALLOWED_HOSTS", "https://api.example.com/x", "leave the path away"),
         ("BACKSTAY_HTTP_INTERNAL_RANGES", "10.0.0.1/8", "has host bits set"),
+        ("BACKSTAY_HTTP_CA_FILE", "/nowhere/ca.crt", "the file cannot be read (No such file or directory)"),
     ],
 )
 def test_a_rule_that_cannot_be_read_is_told_with_its_variable(name: str, value: str, says: str) -> None:

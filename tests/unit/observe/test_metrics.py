@@ -141,3 +141,14 @@ async def test_a_port_that_is_taken_is_told() -> None:
     async with MetricsServer(metrics.registry, "127.0.0.1", 0) as server:
         with pytest.raises(OSError, match="in use"):
             await MetricsServer(metrics.registry, "127.0.0.1", server.port).__aenter__()
+
+
+def test_slots_are_counted_by_what_limits_them_and_waits_are_timed() -> None:
+    metrics = Metrics()
+    metrics.watch_slots("lock", lambda: (2, 5))
+    metrics.slot_granted("lock", 3.0)
+    metrics.slot_granted("lock", -0.1)
+    assert value(metrics, "backstay_slots_held", limit="lock") == 2
+    assert value(metrics, "backstay_slots_waiting", limit="lock") == 5
+    assert value(metrics, "backstay_slot_wait_seconds_count", limit="lock") == 2
+    assert value(metrics, "backstay_slot_wait_seconds_sum", limit="lock") == 3.0

@@ -9,9 +9,10 @@ import pytest
 
 from backstay.handlers.workflows import status_of
 from backstay.kube.client import Client
-from backstay.names import ANNOTATION_PATH, LABEL_PARENT
 from backstay.runtime import active_runs, semaphores
 from backstay.runtime.operator import Operator
+from tests.simulation.test_child_runs import all_ended, working
+from tests.simulation.test_child_runs import shop as define_shop
 from tests.support.fake_api import FakeApi, Object
 from tests.support.operating import ended, eventually, operating
 from tests.unit.runtime.test_semaphores import active, finish, holders, never_two_at_once, watch
@@ -396,63 +397,7 @@ async def test_after_a_start_what_goes_on_is_counted_before_anything_begins() ->
         await eventually(lambda: active(api) == ["r2"])
 
 
-async def test_a_run_that_another_waits_for_never_waits_itself() -> None:
-    api = shop()
-    free_run(api, "caller")
-    async with operating(api, max_active_runs=1):
-        await eventually(lambda: active(api) == ["caller"])
-        api.put(
-            "workflowruns",
-            {
-                "kind": "WorkflowRun",
-                "metadata": {
-                    "name": "child",
-                    "namespace": "shop",
-                    "uid": "run-child",
-                    "generation": 1,
-                    "creationTimestamp": "2026-11-23T09:00:00Z",
-                    "labels": {LABEL_PARENT: "run-caller"},
-                    "annotations": {ANNOTATION_PATH: "call"},
-                },
-                "spec": {"workflow": {"inline": {"steps": [JOB]}}},
-            },
-        )
-        await eventually(lambda: active(api) == ["caller", "child"])
-        free_run(api, "r3")
-        await eventually(lambda: message(api, "r3"))
-        finish(api, "child")
-        await eventually(lambda: ended(api, "child"))
-        assert active(api) == ["caller"]
-
-
-async def test_a_workflow_that_calls_itself_is_not_held_up_by_its_own_limit() -> None:
-    api = shop()
-    async with limited(api, {"limit": 1}):
-        order(api, "caller")
-        await eventually(lambda: active(api) == ["caller"])
-        order(api, "other")
-        await eventually(lambda: message(api, "other"))
-        run = {
-            "kind": "WorkflowRun",
-            "metadata": {
-                "name": "child",
-                "namespace": "shop",
-                "uid": "run-child",
-                "generation": 1,
-                "creationTimestamp": "2026-11-23T09:00:00Z",
-                "labels": {LABEL_PARENT: "run-caller"},
-                "annotations": {ANNOTATION_PATH: "call"},
-            },
-            "spec": {"workflow": {"name": "order"}},
-        }
-        api.put("workflowruns", run)
-        await eventually(lambda: active(api) == ["caller", "child"])
-        finish(api, "child")
-        finish(api, "caller")
-        await eventually(lambda: active(api) == ["other"])
-
-
-async def test_whoever_waits_is_written_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_whoever_waits_is_written_nowhere_else() -> None:
     """The Semaphore of a workflow shows who holds and who waits."""
     api = shop()
     seen: list[Object] = []
@@ -462,3 +407,43 @@ async def test_whoever_waits_is_written_nowhere_else(monkeypatch: pytest.MonkeyP
         await eventually(lambda: message(api, "r2") and seen and seen[-1].get("queued") == 1)
     assert [holder["run"] for holder in seen[-1]["holders"]] == ["r1"]
     assert "step" not in seen[-1]["holders"][0]
+
+
+# ------------------------------------------------------------------------------------------------- callers and their children
+
+CALL = {"name": "call", "workflow": {"name": "child"}}
+LOCKED = {"name": "x", "lock": {"name": "printer"}, "job": {"image": "ok"}}
+
+
+@pytest.mark.parametrize(
+    ("caller", "settings"),
+    [
+        ({"steps": [{**CALL, "lock": {"name": "printer"}}]}, {}),
+        ({"steps": [{"name": "block", "lock": {"name": "printer"}, "steps": [CALL]}]}, {}),
+        ({"steps": [CALL]}, {"max_active_runs": 1, "max_active_runs_per_namespace": 1}),
+    ],
+    ids=["the lock of the call", "the lock around it", "the limits of the installation"],
+)
+async def test_a_caller_and_its_child_never_wait_for_each_other(caller: Object, settings: Object) -> None:
+    api = define_shop(child={"steps": [LOCKED]})
+    api.apply_run({"workflow": {"inline": caller}}, "caller")
+    async with working(api, **settings):
+        await eventually(lambda: all_ended(api) and ended(api, "caller"))
+        assert phases(api, "caller") == ["Succeeded"]
+        await eventually(lambda: holders(api) == [])
+
+
+async def test_a_workflow_with_one_slot_that_calls_itself_comes_to_its_end() -> None:
+    recursive = {
+        "parameters": [{"name": "n"}],
+        "concurrency": {"limit": 1},
+        "steps": [{"name": "down", "if": "${ params.n > 0 }", "workflow": {"name": "order", "params": {"n": "${ params.n - 1 }"}}}],
+    }
+    api = define_shop(order=recursive)
+    for name in ("first", "second"):
+        api.apply_run({"workflow": {"name": "order"}, "parameters": {"n": 3}}, name)
+    async with working(api):
+        await eventually(lambda: all_ended(api) and ended(api, "first") and ended(api, "second"))
+        assert phases(api, "first", "second") == ["Succeeded", "Succeeded"]
+        assert len(api.all("workflowruns")) == 8
+        await eventually(lambda: holders(api, SLOTS) == [])

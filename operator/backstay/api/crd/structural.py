@@ -129,7 +129,8 @@ class _Writer:
         name = items.get("$ref", "").rpartition("/")[2]
         keys: Schema = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]} if name in _KEYED_BY_NAME else {}
         if name != _STEP:
-            return keys | {"items": self.value(items, place, "")}
+            inner = replace(place, is_costly=True) if place.entered else place
+            return keys | {"items": self.value(items, inner, "")}
         if not place.is_typed:
             return keys | {"items": self._untyped_step()}
         return keys | {"items": self.object(name, self._definitions[name], place.inside_steps(), "")}

@@ -38,7 +38,7 @@ def check_locks(spec: WorkflowSpec) -> Iterator[Problem]:
         held = list(_held_around(listing))
         for index, step in enumerate(listing.steps):
             if step.lock is not None:
-                yield from _check_inside(step, step.lock, f"{listing.place(index)}.lock", held)
+                yield from _check_inside(step.lock, f"{listing.place(index)}.lock", held)
                 pairs += _pairs(step, step.lock, listing, index, held)
     yield from _check_circles(pairs[:_MOST_PAIRS])
 
@@ -69,7 +69,7 @@ def _held_around(listing: Listing) -> Iterator[tuple[Lock, str]]:
             yield step.lock, step.name
 
 
-def _check_inside(step: Step, lock: Lock, path: str, held: list[tuple[Lock, str]]) -> Iterator[Problem]:
+def _check_inside(lock: Lock, path: str, held: list[tuple[Lock, str]]) -> Iterator[Problem]:
     for outer, name in held:
         if _is_same(lock, outer):
             words = f"{quoted(name)} around it holds the same lock, so it never waits and keeps nobody apart"

@@ -231,8 +231,21 @@ def _of_http(_types: Types, step: Step, _listing: Listing, _index: int) -> Type:
     return ANY if step.http.kept is None else map_of({"status": _WHOLE}, ANY)
 
 
+def _of_resource(_types: Types, step: Step, _listing: Listing, _index: int) -> Type:
+    assert step.resource is not None
+    action = step.resource
+    if action.outputs is not None:
+        return map_of(dict.fromkeys(action.outputs, ANY))
+    if action.delete is not None or (action.wait is not None and action.wait.gone):
+        return map_of({})
+    if action.wait is not None and action.wait.selector is not None:
+        return map_of({"count": _WHOLE})
+    return map_of(dict.fromkeys(("apiVersion", "kind", "namespace", "name", "uid"), _TEXT))
+
+
 _OUTPUTS: Final[dict[str, Callable[[Types, Step, Listing, int], Type]]] = {
     "http": _of_http,
+    "resource": _of_resource,
     "steps": _of_list,
     "dag": _of_list,
     "parallel": _of_branches,

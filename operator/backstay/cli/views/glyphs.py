@@ -24,6 +24,7 @@ GLYPHS: Final[dict[str, str]] = {
     "Suspended": SUSPENDED,
     "Stalled": "⚠",
     "Pending": NOT_BEGUN,
+    "Queued": "◷",
     BEGUN_NOTHING: NOT_BEGUN,
 }
 

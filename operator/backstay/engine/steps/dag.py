@@ -122,7 +122,7 @@ def _advance_all(turn: Turn, body: Body, prefix: str) -> list[StepRecord]:
     return found
 
 
-def _is_met(turn: Turn, prefix: str, item: Dependency, left_out: frozenset[str]) -> bool:
+def _is_met(turn: Turn, prefix: str, item: Dependency, left_out: set[str]) -> bool:
     """Tell whether a step has ended in the way that another one asks for."""
     record = turn.steps.get(join(prefix, item.step))
     if record is None:
@@ -138,13 +138,13 @@ def _is_met(turn: Turn, prefix: str, item: Dependency, left_out: frozenset[str])
             return record.has_ended or record.is_joined
 
 
-def _left_out(turn: Turn, order: Iterable[Node], prefix: str) -> frozenset[str]:
+def _left_out(turn: Turn, order: Iterable[Node], prefix: str) -> set[str]:
     """Return the steps that were skipped because of how others ended: what depends on them is skipped, too. Derived, never stored."""
-    found: frozenset[str] = frozenset()
+    found: set[str] = set()
     for node in order:
         record = turn.steps.get(join(prefix, node.name))
         if record is not None and record.phase is Phase.SKIPPED and not all(_is_met(turn, prefix, item, found) for item in node.depends_on):
-            found |= {node.name}
+            found.add(node.name)
     return found
 
 
@@ -163,7 +163,7 @@ def _skip(turn: Turn, body: Body, prefix: str) -> bool:
         if unmet:
             item, record = unmet[0]
             skip(turn, node, path, f"{item.step} should have ended as {item.outcome} and was {record.phase}")
-            left_out |= {node.name}
+            left_out.add(node.name)
             any_skipped = True
     return any_skipped
 

@@ -74,7 +74,7 @@ def _fit(name: str, value: str, what: str) -> str:
 async def _secret(context: CallContext, reference: Mapping[str, Any]) -> str | None:
     """Return a key of a Secret; None where it is missing and may be."""
     run, name, key = context.run, reference["name"], reference["key"]
-    account = Account(run.namespace, run.service_account or "default")
+    account = Account.of(run)
     try:
         data = (await _read(context, account, name)).get("data") or {}
     except errors.NotFound:

@@ -21,7 +21,7 @@ async def execute(context: CallContext, call: StartCall) -> CallFact:
     """Do what a resource step says, and wait for what it waits for."""
     target: dict[str, Any] = call.inputs["target"]
     named = " ".join(filter(None, (str(target.get("kind") or ""), str(target.get("name") or target.get("selector") or ""))))
-    account = Account(context.run.namespace, context.run.service_account or "default")
+    account = Account.of(context.run)
     try:
         doing = Doing.of(context, call)
     except ApiError as error:

@@ -9,7 +9,7 @@ get      read
 
 import asyncio
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from backstay import errors, names
@@ -52,11 +52,14 @@ async def create(doing: Doing, place: Place, inputs: Mapping[str, Any]) -> Objec
 
 
 async def apply(doing: Doing, place: Place, inputs: Mapping[str, Any]) -> Object:
-    """Apply a manifest. What is new becomes the run's; what is somebody else's stays theirs. Raises AlreadyExists where it must be owned."""
+    """Apply a manifest. What is new becomes the run's, and what a run of this workflow applied before; what is somebody else's stays theirs.
+
+    Raises AlreadyExists where it must be owned and cannot be.
+    """
     found = await _find(doing, place)
     while found is not None and await _is_leaving(doing, place, found):
         found = await _find(doing, place)
-    is_ours = found is None or _made_by(found)[0] == doing.run.uid
+    is_ours = found is None or _made_by(found)[0] == doing.run.uid or _is_marked_by(found, field_manager(doing.run))
     if not is_ours and inputs.get("own"):
         mend = "remove own: true, so that only the fields are applied, or choose another name"
         raise errors.AlreadyExists(409, "AlreadyExists", f"it is there already, {whose(found or {})}, and cannot become this run's; {mend}")
@@ -100,30 +103,38 @@ async def patch(doing: Doing, place: Place, inputs: Mapping[str, Any]) -> Object
 
 async def delete(doing: Doing, place: Place, inputs: Mapping[str, Any]) -> None:
     """Delete an object, and wait until it is gone unless told otherwise."""
-    assert place.name is not None
-    name, propagation = place.name, inputs.get("propagation")
-    found = await _find(doing, place) if inputs.get("wait", True) else None
-    if inputs.get("wait", True) and found is None:
+    propagation = inputs.get("propagation")
+    if not inputs.get("wait", True):
+        await _delete(doing, place, None, propagation)
         return
-    uid = found["metadata"]["uid"] if found is not None else None
+    while (found := await _find(doing, place)) is not None:
+        uid = found["metadata"]["uid"]
+        if await _delete(doing, place, uid, propagation):
+            await gone(doing, place, uid)
+            return
+        await asyncio.sleep(RACE_SECONDS)
+
+
+async def _delete(doing: Doing, place: Place, uid: str | None, propagation: str | None) -> bool:
+    """Have an object deleted. Returns False where another of that name has taken its place: that one is to go as well."""
+    assert place.name is not None
+    name = place.name
     try:
         await doing.ask(lambda: doing.client.delete(place.resource, place.namespace, name, uid=uid, propagation=propagation))
     except errors.NotFound:
-        return
+        return True
     except errors.Conflict:
-        if found is None:
+        if uid is None:
             raise
-        await delete(doing, place, inputs)  # another of that name has taken its place: it is to go as well
-        return
-    if uid is not None:
-        await gone(doing, place, uid)
+        return False
+    return True
 
 
 async def gone(doing: Doing, place: Place, uid: str = "") -> None:
     """Wait until nothing of it is there, or, with `uid`, not that very object."""
 
-    def judge(objects: object) -> Verdict:
-        left = [found for found in objects if uid in ("", found["metadata"]["uid"])]  # type: ignore[attr-defined]
+    def judge(objects: Sequence[Object]) -> Verdict:
+        left = [found for found in objects if uid in ("", found["metadata"]["uid"])]
         held = ", ".join(sorted({name for found in left for name in found["metadata"].get("finalizers") or ()}))
         words = f"Waiting for {place} to be gone" + (f": it is held by {held}" if held else "")
         return Verdict(is_done=not left, words=words)
@@ -163,6 +174,15 @@ def _made_by(found: Object) -> tuple[str, str]:
     metadata = found.get("metadata") or {}
     run = (metadata.get("labels") or {}).get(names.LABEL_MADE_BY, "")
     return run, (metadata.get("annotations") or {}).get(names.ANNOTATION_PATH, "")
+
+
+def _is_marked_by(found: Object, manager: str) -> bool:
+    """Tell whether a manager has applied the marks of an object, so that they would go if it applied the object without."""
+    for entry in (found.get("metadata") or {}).get("managedFields") or ():
+        fields = ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:labels") or {}
+        if entry.get("manager") == manager and entry.get("operation") == "Apply" and f"f:{names.LABEL_MADE_BY}" in fields:
+            return True
+    return False
 
 
 def _owns(doing: Doing, place: Place, inputs: Mapping[str, Any]) -> bool:

@@ -20,7 +20,6 @@ ASKED_AT_ONCE: Final = 50
 TELL_AFTER_SECONDS: Final = 2.0
 TELL_EVERY_SECONDS: Final = 10.0
 """What a step waits for costs a write of its status: nothing for what passes at once, and not one for each change of words."""
-DEFAULT_ACCOUNT: Final = "default"
 
 T = TypeVar("T")
 
@@ -88,7 +87,7 @@ class Doing:
     @classmethod
     def of(cls, context: CallContext, call: StartCall) -> "Doing":
         """Begin an attempt. Raises Invalid where the run's service account has a name that none can have."""
-        account = Account(context.run.namespace, context.run.service_account or DEFAULT_ACCOUNT)
+        account = Account.of(context.run)
         client = context.client.impersonating(account.namespace, account.name)
         return cls(client, account, context.run, call, shared_by(context.client), Teller(context.waits))
 

@@ -22,7 +22,9 @@ from backstay.engine.model import Fault
 from backstay.executors import refusals
 from backstay.executors.resource.discovery import UnknownKind
 from backstay.expressions.words import shortened
+from backstay.kube.manifests import RunRef
 
+DEFAULT_ACCOUNT: Final = "default"
 _TEXT_LIMIT: Final = 1500
 _PASSES: Final = frozenset({0, 408, 429, 502, 503, 504})
 _CANNOT: Final = re.compile(
@@ -37,6 +39,11 @@ class Account:
 
     namespace: str
     name: str
+
+    @classmethod
+    def of(cls, run: RunRef) -> "Account":
+        """Return the service account of a run: the namespace's default where it names none."""
+        return cls(run.namespace, run.service_account or DEFAULT_ACCOUNT)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

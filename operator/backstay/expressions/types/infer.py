@@ -19,6 +19,7 @@ from backstay.expressions.types.model import (
     ANY,
     BOOL,
     DOUBLE,
+    INT,
     LIST,
     MAP,
     NOTHING,
@@ -192,7 +193,7 @@ class _Walk:
             return ANY
         if node.function in ("_==_", "_!=_", "@in"):
             self._check_comparison(node, operands)
-        return _result(node, operands)
+        return _sum(operands) if node.function == "sum" else _result(node, operands)
 
     def _choice(self, node: syntax.Call, scope: Scope, certain: bool) -> Type:
         condition, yes, no = node.arguments
@@ -285,6 +286,12 @@ def _added(operands: list[Type]) -> Type | None:
     return list_of(join(*(found.item or ANY for found in operands))) if is_lists else None
 
 
+def _sum(operands: list[Type]) -> Type:
+    """A list that is empty has the sum 0, and decimal numbers may add up to a whole one."""
+    item = operands[0].item
+    return scalar(INT) if item is not None and item.is_never(*(WORDS.keys() - {INT})) else scalar(INT, DOUBLE)
+
+
 def _of_optional(operands: list[Type]) -> Type | None:
     """`orValue`, `or` and `value`: what the optional value holds, or else the other."""
     return operands[0].inner if operands[0].is_never(*(WORDS.keys() - {OPTIONAL})) else None
@@ -306,6 +313,7 @@ _REFINED: Final[dict[str, Callable[[list[Type]], Type | None]]] = {
     "sort": _same_list,
     "distinct": _same_list,
     "reverse": _same_list,
+    "@sortByAssociatedKeys": _same_list,
     "first": _one_element,
     "last": _one_element,
     "value": _of_optional,
