@@ -276,3 +276,17 @@ def test_the_garbage_collector_and_the_namespace_controller_go_on_as_ever(shop: 
     for propagation in PROPAGATIONS:
         shop.shop.gone(propagation)
     shop.shop.kubectl("wait", "namespace", leaving.name, "--for=delete", "--timeout=50s")
+
+
+def test_who_started_a_run_has_started_its_child_runs(shop: Shop) -> None:
+    """The operator makes them, in the name of whoever started the run that they are children of; nobody else could."""
+    call = run_of("caller", step("call", workflow={"name": "flow"}))
+    call["metadata"]["annotations"] = {STARTED_BY: "alice"}
+    shop.as_("alice")("create", "-f", "-", given=call)
+    run = shop.shop.reached("caller", "call")
+    name = next(item["child"] for item in run["status"]["steps"] if item["path"] == "call")
+    wait_for(lambda: shop.shop.has_run(name), what="there is no child run")
+    child = shop.shop.reached(name, "hold", "Waiting")
+    assert child["metadata"]["annotations"][STARTED_BY] == "alice"
+    first = child["status"]["journal"]["entries"][0]
+    assert (first["kind"], first["actor"]) == ("RunStarted", "alice")

@@ -157,3 +157,14 @@ def test_a_namespace_goes_even_if_the_operator_comes_back_to_find_the_definition
     operator.start()
     delete_namespace(trip)
     assert told(trip, "trip").startswith("the namespace is being deleted, and the workflow's revision with it")
+
+
+def test_a_namespace_goes_with_runs_that_wait_for_child_runs_and_with_children_that_are_kept_for_them(trip: Trip) -> None:
+    quick, slow = workflow_of(steps(trip.step("museum")), "quick"), workflow_of(steps(trip.step("ship", "never")), "slow")
+    calls = [{"name": name, "workflow": {"name": name}} for name in ("quick", "slow")]
+    trip.place.apply(quick, slow, run_of("trip", *calls))
+    trip.begun("ship")
+    kept = [run for run in trip.place.cluster.api.list("workflowruns", trip.place.name) if run["status"].get("phase") == "Succeeded"]
+    assert [run["metadata"]["finalizers"] for run in kept] == [["backstay.dev/compensation"]]
+    delete_namespace(trip)
+    assert told(trip, "trip") == f"{REFUSES}; not undone: quick"

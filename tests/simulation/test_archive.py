@@ -99,10 +99,11 @@ async def test_a_long_run_leaves_its_older_entries_in_journal_objects_that_are_i
 
 
 @pytest.mark.parametrize("fault", ["hang", "hang-after", "conflict", "unavailable", "lost", "busy"])
-async def test_a_fault_at_any_write_loses_no_entry_and_changes_no_outcome(fault: str) -> None:
+async def test_a_fault_at_or_beside_any_write_of_a_journal_loses_no_entry_and_changes_no_outcome(fault: str) -> None:
     right = await to_the_end(None, 0)
     parts = len(right.all("workflowjournals"))
-    for at in range(sum(1 for _, plural in right.writes if plural != "events") + 1):
+    moves = [number for number, (_, plural) in enumerate(right.writes) if plural == "workflowjournals"]
+    for at in sorted({number + beside for number in moves for beside in (-1, 0, 1)}):
         api = await to_the_end(fault, at)
         where = f"{fault} at write {at}"
         assert steps_done(api) == ORDER, where

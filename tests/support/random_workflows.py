@@ -75,7 +75,7 @@ class Dice:
 def workflow(seed: bytes) -> tuple[dict[str, Any], Luck, timedelta | None]:
     """Return the spec of a workflow, the fates of its Jobs, and when its run is cancelled, if it is."""
     dice = Dice(seed[8:])
-    luck = Luck(seed[:7], dice.pick((0, 40, 90, 150)))
+    luck = Luck(seed[:7], dice.pick((0, 20, 50, 120)))
     spec: dict[str, Any] = {"parameters": [{"name": "yes", "default": True}, {"name": "no", "default": False}]}
     spec["parameters"].append({"name": "items", "default": ITEMS})
     spec["compensationTimeout"] = dice.duration(3600, 10)
@@ -100,7 +100,11 @@ def listed(dice: Dice, depth: int, *, is_dag: bool = False) -> list[Step]:
     here = Around(["s0", *(name for name in ("s1", "s2") if dice.often(150))], is_dag)
     dice.around.append(here)
     for name in here.names:
-        here.steps.append(modified(dice, {"name": name, **action(dice, depth, name)}, depth))
+        around = modifiers(dice, depth)
+        step = {"name": name, **around, **action(dice, depth, name)}
+        if ("fail" in step or "end" in step) and "if" not in step:
+            step["if"] = dice.pick(("${ params.yes }", "${ params.no }"))
+        here.steps.append(step)
     dice.around.pop()
     return here.steps
 
@@ -114,16 +118,15 @@ def action(dice: Dice, depth: int, name: str) -> Step:
     return dice.pick(LEAVES if depth == 0 else ANY)(dice, depth - 1)
 
 
-def modified(dice: Dice, step: Step, depth: int) -> Step:
-    """A step with some of the modifiers that any step may carry."""
-    if ("fail" in step or "end" in step) and "if" not in step:
-        step["if"] = dice.pick(("${ params.yes }", "${ params.no }"))
-    elif "if" not in step and dice.often(24):
+def modifiers(dice: Dice, depth: int) -> Step:
+    """Some of what any step may carry. Chosen before the action, so that there are bytes left for it when the action is large."""
+    step: Step = {}
+    if dice.often(16):
         step["if"] = condition(dice)
-    if "timeout" not in step and dice.often(24):
+    if dice.often(24):
         step["timeout"] = dice.duration(2, 6, 0.5)
-    if dice.often(60):
-        step["catch"] = [handler(dice, depth - 1)]
+    if dice.often(70):
+        step["catch"] = [handler(dice, depth - 2)]
     if dice.often(70):
         step["compensate"] = undo(dice)
     return step
@@ -139,6 +142,9 @@ CONDITIONS = (
     "${ has(vars.n) && vars.n > 1 }",
     "${ has(steps.s0.outputs.n) }",
     "${ steps.s0.phase == 'Succeeded' }",
+    "${ !has(vars.n) || vars.n < 2 }",
+    "${ steps.s0.phase != 'Failed' }",
+    "${ has(steps.s0.outputs.n) && steps.s0.outputs.n > 1 }",
     "${ steps.s0.outputs.n > 0 }",
     "${ vars.n }",
 )
@@ -176,7 +182,7 @@ def set_(dice: Dice, depth: int) -> Step:
 VALUES: tuple[Step, ...] = (
     {"n": 1},
     {"n": "${ has(vars.n) ? vars.n + 1 : 0 }"},
-    {"n": "${ vars.n * 2 }"},
+    {"n": "${ has(vars.n) ? vars.n * 2 : 3 }"},
     {"m": "${ has(steps.s0.outputs.n) ? steps.s0.outputs.n : 7 }"},
     {"log": "${ has(vars.log) ? vars.log + 'a' : 'a' }"},
     {"log": "${ has(vars.log) ? vars.log + 'b' : 'b' }"},
@@ -305,7 +311,7 @@ def loop(dice: Dice, depth: int) -> Step:
 
 
 def for_each(dice: Dice, depth: int) -> Step:
-    spec: Step = dict(dice.pick(({"count": 2}, {"in": "${ params.items }"}, {"in": {"b": 2, "a": 1}}, {"count": 0}, {"in": "${ vars.n }"})))
+    spec: Step = dict(dice.pick(({"count": 2}, {"in": "${ params.items }"}, {"in": {"b": 2, "a": 1}}, {"count": 3}, {"count": 0}, {"in": [5, 6]}, {"in": "${ vars.n }"})))
     spec["parallelism"] = dice.pick((10, 1, 2))
     if dice.often(70):
         spec["tolerate"] = dice.pick((1, "50%", 0))
@@ -326,5 +332,5 @@ def iterated(dice: Dice, depth: int) -> list[Step]:
 
 
 Action = Callable[[Dice, int], Step]
-LEAVES: tuple[Action, ...] = (job, job, job, set_, wait, fail, end)
-ANY: tuple[Action, ...] = (job, job, set_, wait, fail, block, parallel, parallel, switch, dag, end, race, loop, for_each, for_each)
+LEAVES: tuple[Action, ...] = (job, job, job, set_, wait, job, set_, wait, fail, job, job, end)
+ANY: tuple[Action, ...] = (job, set_, wait, block, parallel, parallel, switch, dag, race, loop, for_each, for_each, parallel, dag, job, wait, fail, end)

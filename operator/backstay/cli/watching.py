@@ -46,6 +46,8 @@ async def watch_to_the_end(client: "Client", manifest: Object, show: Show, limit
     if not run.is_finished:
         raise CommandFailed(f"run {name} was deleted before it had ended", "see who did it in the cluster's audit log", Exit.CLUSTER)
     if show is Show.TREE:
+        with suppress(Unavailable):
+            run = replace(run, children=(await read_family(client, dict(run.manifest))).children)
         print_lines(tree(run, datetime.now(UTC)))
     return outcome(run)
 
@@ -72,7 +74,8 @@ async def _look(looks: "asyncio.Queue[tuple[Run, bool]]", reader: "asyncio.Task[
             reader.result()
         with suppress(TimeoutError):
             async with asyncio.timeout(_TICK_SECONDS):
-                run, is_gone = await looks.get()
+                newest, is_gone = await looks.get()
+                run = newest if newest.children or run is None else replace(newest, children=run.children)
         if run is not None:
             display(run)
             if run.is_finished or is_gone:

@@ -269,7 +269,8 @@ class Turn:
             return index if name == INDEX else home.iterated(self, owner, index)
         if name == "self":
             record = self.steps.get(undone_by(path) or "")
-            return step_view(record.phase, record.outputs, record.attempt, None) if record else {}
+            node = self.program.node(record.path) if record else None
+            return step_view(record.phase, self.outputs(node, record.path), record.attempt, None) if record and node else {}
         handled = handled_by(path)
         record = self.steps.get(handled) if handled else None
         fault = record.error if record else self.run.error

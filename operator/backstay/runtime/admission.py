@@ -18,6 +18,7 @@ from backstay.api.semaphore import Concurrency, OnConflict
 from backstay.api.validate import check_parameters
 from backstay.engine.codec import time_from_json
 from backstay.engine.model import Fault, LockFact, State
+from backstay.engine.policies.lock import wants
 from backstay.engine.policies.queueing import Claim, Rate, Slots, ordinal
 from backstay.engine.program import Program
 from backstay.engine.turn import parameters
@@ -72,6 +73,8 @@ class Admission:
     active: ActiveRuns
     limits: dict[tuple[str, str], tuple[Object, Concurrency]] = field(default_factory=dict)
     """The limits that were read, by namespace and name of the Workflow."""
+    introduced: set[str] = field(default_factory=set)
+    """UIDs of the runs whose locks are known here."""
 
     async def look(self, known: Known, resolution: Resolution, state: State) -> Queued | Fault | None:
         """Return why a run may not begin: it waits, or is refused. None where it may, or where that is not the question."""
@@ -79,6 +82,7 @@ class Admission:
             return None
         self.semaphores.rank(known.run["metadata"]["uid"], priority_of(known.run))
         if state.run.phase is not None:
+            self._introduce(known.run, state)
             self._begun(known.run, resolution.program)
             return None
         limit = self._limit_of(known.run, resolution.program)
@@ -99,6 +103,7 @@ class Admission:
         """A run is finished or gone: what it holds is given back."""
         self._stand_back(key)
         self.semaphores.forget(key.uid)
+        self.introduced.discard(key.uid)
 
     def workflow_changed(self, workflow: Object, before: Object | None) -> None:
         """A Workflow has another limit: all its runs are looked at."""
@@ -111,6 +116,18 @@ class Admission:
                 self.queue.wake(key)
 
     # ---------------------------------------------------------------------------------------------------------- runs
+
+    def _introduce(self, run: Object, state: State) -> None:
+        """At the first look at a run, say which locks are its own that an operator before this one took for it: so that they are given back
+        at once where this look ends their steps."""
+        uid = run["metadata"]["uid"]
+        if uid in self.introduced:
+            return
+        self.introduced.add(uid)
+        for want in wants(state, wish_of(run)):
+            claim = Claim(run["metadata"]["name"], uid, want.path, want.key, want.since, priority_of(run))
+            if want.has_begun and self.semaphores.is_held(run["metadata"]["namespace"], want.name, claim):
+                self.semaphores.ask(key_of(run), want.name, claim, has_begun=True, family=family_of(run, self.store))
 
     def _begun(self, run: Object, program: Program) -> None:
         """A run that goes on has its slots, whatever its limits have become meanwhile."""

@@ -51,11 +51,6 @@ class Children:
             del known[name]
         return dict(known)
 
-    def lacks(self, run: Object, state: State) -> bool:
-        """Tell whether a step waits to undo a child that nobody has asked about yet."""
-        known = self._facts.get(run["metadata"]["uid"], {})
-        return any(record.kind == UNDO and not record.has_ended and record.child not in known for record in state.steps.values())
-
     async def _ask(self, run: Object, record: StepRecord) -> None:
         """Ask the API server for a child that nobody has told of; its own look then says how it stands."""
         meta = run["metadata"]

@@ -1,14 +1,42 @@
 """Jobs and Pods as the engine is told of them: two informers, and the runs that their news wakes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from backstay.engine.model import JobFact
+from backstay.engine.model import JobFact, JobState
 from backstay.executors import job
 from backstay.kube import resources
 from backstay.kube.client import Client
 from backstay.kube.informer import Informer
 from backstay.runtime.podless import PodlessJobs
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(slots=True)
+class _Picture:
+    """What is seen of one run, kept up to date with every piece of news: what a look costs goes by what is open, not by what has ended."""
+
+    facts: dict[Key, JobFact] = field(default_factory=dict)
+    told: dict[Key, JobFact] = field(default_factory=dict)
+    """The facts that wake-ups were for. Most of what Kubernetes says of a Job changes none of them."""
+    open: set[Key] = field(default_factory=set)
+    """Jobs that have not ended, or whose last pod is not in the picture."""
+    keys: dict[str, Key] = field(default_factory=dict)
+    """By the Job's UID."""
+    pods: dict[str, dict[str, job.SeenPod]] = field(default_factory=dict)
+    """By the UID of their Job and their own."""
+    gone: dict[str, job.SeenPod] = field(default_factory=dict)
+    """By the UID of the Job: the newest pod that is there no longer. The Job controller lets a failed pod that was deleted go before it says
+    that the Job has failed, and then nobody else knows what it died of."""
+    is_followed: bool = False
+    """Whether the run is looked at: only then is kept what is there no longer."""
+
+    def pods_of(self, job_uid: str) -> list[job.SeenPod]:
+        """Return the pods of a Job, the last one of those that are gone included."""
+        found = list(self.pods.get(job_uid, {}).values())
+        return [*found, self.gone[job_uid]] if job_uid in self.gone else found
 
 
 class JobWatch:
@@ -23,15 +51,9 @@ class JobWatch:
     ) -> None:
         self._client = client
         self._looked: set[str] = set()
-        self._told: dict[str, Mapping[str, JobFact]] = {}
-        """By run: the facts that the last wake-up was for. Most of what Kubernetes says of a Job changes none of them."""
         self._wake = wake
         self._vanished = vanished
-        self._followed: set[str] = set()
-        """Runs that are looked at: only of these is kept what is there no longer."""
-        self._gone: dict[str, dict[str, job.SeenPod]] = {}
-        """By run, by Job: the newest pod that is there no longer. The Job controller lets a failed pod that was deleted go before it says
-        that the Job has failed, and then nobody else knows what it died of."""
+        self._pictures: dict[str, _Picture] = {}
         self._podless = PodlessJobs(client, wake)
         self.jobs: Informer[job.SeenJob] = Informer(
             client, resources.JOBS, namespace=namespace, label_selector=job.SELECTOR, trim=job.trim_job, on_change=self._job_changed
@@ -41,57 +63,113 @@ class JobWatch:
         )
 
     async def facts(self, namespace: str, run_uid: str) -> Mapping[str, JobFact]:
-        """Return what is seen of a run's Jobs, by name.
+        """Return what is seen of a run's Jobs, by name. What is not in the run's namespace is left out: a label can be put on anything.
 
         The two informers know nothing of each other: where a Job's end is seen before its pod's, the API server is asked, once.
         """
-        self._followed.add(run_uid)
-        jobs, pods = self.jobs.of(run_uid), self._pods(run_uid)
-        for seen in jobs:
-            if seen.uid not in self._looked and job.needs_look(seen, pods):
-                self._looked.add(seen.uid)
-                pods.extend(await job.look(self._client, seen))
-            await self._podless.look(seen, pods)
-        return job.facts(namespace, jobs, pods, self._podless.why([seen.uid for seen in jobs]))
+        run = self._picture(run_uid)
+        run.is_followed = True
+        for key in list(run.open):
+            await self._look(run, key)
+        return {name: fact for (where, name), fact in run.facts.items() if where == namespace}
+
+    async def _look(self, run: _Picture, key: Key) -> None:
+        """Find out what the informers cannot tell of a Job."""
+        seen = self.jobs.get(*key)
+        if seen is None:
+            return
+        pods = run.pods_of(seen.uid)
+        if self._needs_look(seen, run):
+            self._looked.add(seen.uid)
+            for pod in await job.look(self._client, seen):
+                run.pods.setdefault(seen.uid, {}).setdefault(pod.uid, pod)
+        elif not job.is_podless(seen, pods):
+            self._podless.forget(seen.uid)
+            return
+        await self._podless.look(seen, run.pods_of(seen.uid))
+        self._see(run, self.jobs.get(*key) or seen)
 
     def remember(self, seen: job.SeenJob) -> None:
-        """What was just created is known at once, before the watch tells."""
+        """What was just created is known at once, before the watch tells. That it was created wakes nobody; a pod that has ended already does."""
         self.jobs.remember(seen)
-        self._told[seen.run_uid] = self._facts(seen.namespace, seen.run_uid)
+        run, key = self._picture(seen.run_uid), (seen.namespace, seen.name)
+        self._see(run, self.jobs.get(*key) or seen)
+        run.told[key] = job.fact(seen, ())
+        self._tell(seen.run_uid, key)
 
     def forget(self, run_uid: str) -> None:
         """A run is finished or gone: free what its Jobs take."""
-        for seen in self.jobs.of(run_uid):
-            self._looked.discard(seen.uid)
-            self._podless.forget(seen.uid)
-        self._told.pop(run_uid, None)
-        self._gone.pop(run_uid, None)
-        self._followed.discard(run_uid)
+        run = self._pictures.pop(run_uid, None)
+        for uid in run.keys if run else ():
+            self._looked.discard(uid)
+            self._podless.forget(uid)
         self.jobs.forget(run_uid)
         self.pods.forget(run_uid)
 
-    def _job_changed(self, event: str, new: job.SeenJob, _old: job.SeenJob | None) -> None:
+    # ------------------------------------------------------------------------------------------------------------- news
+
+    def _job_changed(self, event: str, new: job.SeenJob, old: job.SeenJob | None) -> None:
+        if old is not None and old.run_uid != new.run_uid:
+            self._lose(old)
         if event == "DELETED":
-            self._podless.forget(new.uid)
+            self._lose(new)
             self._vanished(new.run_uid, new)
-        self._tell(new.namespace, new.run_uid)
+        else:
+            self._see(self._picture(new.run_uid), new)
+        self._tell(new.run_uid, (new.namespace, new.name))
 
     def _pod_changed(self, event: str, new: job.SeenPod, _old: job.SeenPod | None) -> None:
-        if event == "DELETED" and new.run_uid in self._followed:
-            self._gone.setdefault(new.run_uid, {})[new.job_uid] = replace(new, gone=True)
-        self._tell(new.namespace, new.run_uid)
+        run = self._picture(new.run_uid)
+        if event != "DELETED":
+            run.pods.setdefault(new.job_uid, {})[new.uid] = new
+        else:
+            left = run.pods.get(new.job_uid, {})
+            left.pop(new.uid, None)
+            if not left:
+                run.pods.pop(new.job_uid, None)
+            if run.is_followed:
+                run.gone[new.job_uid] = replace(new, gone=True)
+        key = run.keys.get(new.job_uid)
+        seen = self.jobs.get(*key) if key else None
+        if key is not None and seen is not None and seen.uid == new.job_uid:
+            self._see(run, seen)
+            self._tell(new.run_uid, key)
+        elif not (run.pods or run.facts or run.is_followed):
+            self._pictures.pop(new.run_uid, None)
 
-    def _tell(self, namespace: str, run_uid: str) -> None:
-        facts = self._facts(namespace, run_uid)
-        if facts != self._told.get(run_uid, {}) and self._wake(run_uid):
-            self._told[run_uid] = facts
+    def _see(self, run: _Picture, seen: job.SeenJob) -> None:
+        """Take in a Job as it is now, with its pods."""
+        key = seen.namespace, seen.name
+        run.keys[seen.uid] = key
+        run.facts[key] = job.fact(seen, run.pods_of(seen.uid), self._podless.why([seen.uid]).get(seen.uid))
+        if seen.state is JobState.ACTIVE or self._needs_look(seen, run):
+            run.open.add(key)
+        else:
+            run.open.discard(key)
+            self._podless.forget(seen.uid)
 
-    def _facts(self, namespace: str, run_uid: str) -> Mapping[str, JobFact]:
-        jobs = self.jobs.of(run_uid)
-        return job.facts(namespace, jobs, self._pods(run_uid), self._podless.why([seen.uid for seen in jobs]))
+    def _lose(self, seen: job.SeenJob) -> None:
+        key, run = (seen.namespace, seen.name), self._picture(seen.run_uid)
+        self._podless.forget(seen.uid)
+        run.keys.pop(seen.uid, None)
+        run.facts.pop(key, None)
+        run.open.discard(key)
 
-    def _pods(self, run_uid: str) -> list[job.SeenPod]:
-        return [*self.pods.of(run_uid), *self._gone.get(run_uid, {}).values()]
+    def _needs_look(self, seen: job.SeenJob, run: _Picture) -> bool:
+        return seen.uid not in self._looked and job.needs_look(seen, run.pods_of(seen.uid))
+
+    def _tell(self, run_uid: str, key: Key) -> None:
+        run = self._picture(run_uid)
+        fact = run.facts.get(key)
+        if fact == run.told.get(key) or not self._wake(run_uid):
+            return
+        if fact is None:
+            run.told.pop(key, None)
+        else:
+            run.told[key] = fact
+
+    def _picture(self, run_uid: str) -> _Picture:
+        return self._pictures.setdefault(run_uid, _Picture())
 
 
 class JobWatches:

@@ -174,6 +174,10 @@ class Semaphores:
         place = self._asked.get(uid, {}).get("")
         return None if place is None else self._fact(place, f"{uid}/")
 
+    def is_held(self, namespace: str, name: str, claim: Claim) -> bool:
+        """Tell whether a slot is somebody's own, as its Semaphore says."""
+        return claim.id in self._holders((namespace, name))
+
     def members(self, namespace: str, name: str, key: str) -> list[Claim]:
         """Return all who hold or want a slot of a key, the oldest first. Of a holder, `since` is when it asked, where that is known here."""
         desk = self._desks.get((namespace, name))

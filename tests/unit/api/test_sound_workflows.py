@@ -91,6 +91,128 @@ business errors of containers need not be known:
   steps: [{name: a, job: {image: x}, catch: [{errors: [CardDeclined, OutOfStock], steps: [{name: b, job: {image: x}}]}]}]
 a handler for a class may follow one for a type of it:
   steps: [{name: a, job: {image: x}, catch: [{errors: [OOMKilled], steps: [{name: b, job: {image: x}}]}, {errors: [Transient], steps: [{name: c, job: {image: x}}]}]}]
+a list that a goto goes round in sees what its last lap has done:
+  steps:
+  - {name: draft, job: {image: x, args: ["${ has(steps.review.outputs.note) ? steps.review.outputs.note : '' }"]}}
+  - {name: review, job: {image: x}, outputs: {type: object, properties: {note: {type: string}, good: {type: boolean}}}}
+  - {name: again, if: "${ !steps.review.outputs.good }", goto: {step: draft, maxVisits: 5}}
+  - {name: send, job: {image: x}}
+what a goto jumps over is reached another way:
+  parameters: [{name: fast, schema: {type: boolean}}]
+  steps:
+  - {name: choose, switch: {cases: [{when: "${ params.fast }", steps: [{name: jump, goto: {step: ship}}]}]}}
+  - {name: pack, job: {image: x}}
+  - {name: ship, job: {image: x}}
+a goto out of a circle is a way out:
+  steps:
+  - {name: ask, job: {image: x}}
+  - {name: enough, switch: {cases: [{when: "${ steps.ask.outputs.yes == true }", steps: [{name: leave, goto: {step: done}}]}]}}
+  - {name: again, goto: {step: ask}}
+  - {name: done, job: {image: x}}
+an iteration sees its item, its index, and the steps before it:
+  parameters: [{name: lines, schema: {type: array, items: {type: object, properties: {sku: {type: string}, qty: {type: integer}}}}}]
+  steps:
+  - name: pack
+    forEach:
+      in: "${ params.lines }"
+      as: line
+      completeWhen: "${ done - failed >= 2 && total > 3 }"
+      collect: "${ {'sku': line.sku, 'parcel': steps.box.outputs.parcel} }"
+      steps: [{name: box, job: {image: x, args: ["${ line.sku + string(index * line.qty) }", "${ item.sku }"]}}]
+  - {name: tell, job: {image: x, args: ["${ steps.pack.outputs.items.filter(i, i != null).map(i, i.sku).join(',') }", "${ steps.pack.outputs.failed + 1 }"]}}
+an iteration over a map has keys and values:
+  parameters: [{name: stock, schema: {type: object, additionalProperties: {type: integer}}}]
+  steps: [{name: count, forEach: {in: "${ params.stock }", steps: [{name: one, job: {image: x, args: ["${ item.key + ': ' + string(item.value + 1) }"]}}]}}]
+a loop whose variable is set in it:
+  steps:
+  - {name: begin, set: {tries: 0, found: false}}
+  - name: poll
+    while:
+      condition: "${ !vars.found && index < 10 }"
+      steps:
+      - {name: ask, job: {image: x}}
+      - {name: note, set: {found: "${ steps.ask.outputs.?found.orValue(false) }", tries: "${ vars.tries + 1 }"}}
+  - {name: tell, job: {image: x, args: ["${ string(vars.tries) + steps.poll.outputs.last.ask.answer }"]}}
+a loop for ever that ends the run when it is time:
+  steps:
+  - name: watch
+    while:
+      condition: "${ true }"
+      steps: [{name: look, job: {image: x}}, {name: over, if: "${ steps.look.outputs.over == true }", end: {}}]
+a loop that looks at the step inside it:
+  steps: [{name: poll, while: {until: "${ steps.ask.outputs.ready }", steps: [{name: ask, job: {image: x}}, {name: pause, wait: {duration: 10s}}]}}]
+a milestone in a dag looks at what goes on beside it:
+  dag:
+    steps:
+    - {name: check, job: {image: x}}
+    - {name: bonus, wait: {condition: "${ steps.check.phase == 'Running' || has(steps.check.outputs.points) }"}, timeout: 1h, catch: [{errors: [Timeout], steps: [{name: late, set: {late: true}}]}]}
+    - {name: tell, job: {image: x}, if: "${ steps.bonus.phase != 'Failed' }"}
+a step of a dag deals with the failure of another:
+  dag:
+    steps:
+    - {name: charge, job: {image: x}}
+    - {name: good, dependsOn: [charge], job: {image: x}}
+    - {name: bad, dependsOn: [{step: charge, outcome: Failed}], job: {image: x}}
+    - {name: after, dependsOn: [{step: good, outcome: Done}, {step: bad, outcome: Done}], job: {image: x}}
+two ways of which one is skipped by its own condition may be joined:
+  parameters: [{name: fast, schema: {type: boolean}}]
+  dag:
+    steps:
+    - {name: a, job: {image: x}}
+    - {name: b, if: "${ params.fast }", dependsOn: [a], job: {image: x}}
+    - {name: c, dependsOn: [b], job: {image: x}}
+    - {name: d, dependsOn: [{step: b, outcome: Skipped}], job: {image: x}}
+the first branch that is done says which one it was:
+  steps:
+  - {name: ask, parallel: {join: Any, branches: [{name: l, steps: [{name: a, set: {who: l}}]}, {name: r, steps: [{name: a, set: {who: r}}]}]}}
+branches that count together lose nothing:
+  steps:
+  - {name: begin, set: {count: 0}}
+  - {name: p, parallel: {branches: [{name: l, steps: [{name: a, set: {count: "${ vars.count + 1 }"}}]}, {name: r, steps: [{name: a, set: {count: "${ vars.count + 1 }"}}]}]}}
+branches that take turns under a lock may set the same variable:
+  steps:
+  - name: p
+    parallel:
+      branches:
+      - {name: l, steps: [{name: a, lock: {name: till, scope: Run}, set: {takings: 1}}]}
+      - {name: r, steps: [{name: a, lock: {name: till, scope: Run}, set: {takings: 2}}]}
+events of which any may come first:
+  steps:
+  - {name: begin, set: {paid: false}}
+  - name: paid
+    race:
+    - {name: by-hand, wait: {condition: "${ vars.paid }"}, steps: [{name: thank, set: {thanked: true}}]}
+    - {name: overdue, wait: {duration: 48h}, steps: [{name: late, fail: {error: PaymentOverdue}}]}
+  - {name: tell, job: {image: x}}
+what a schema does not speak of may be anything:
+  parameters: [{name: any}, {name: object, schema: {type: object}}, {name: list, schema: {type: array}}, {name: two, schema: {type: [string, "null"]}}]
+  steps:
+  - {name: a, job: {image: x, args: ["${ params.any + 1 }", "${ params.object.a.b }", "${ params.list[0].sku + 'x' }", "${ params.two + 'x' }"]}}
+  - {name: b, if: "${ params.any && params.object.ok }", job: {image: x, args: ["${ steps.a.outputs.whatever.it[3].is }"]}}
+numbers of either kind are compared, and converted before they are multiplied:
+  parameters: [{name: amount, schema: {type: number}}, {name: limit, schema: {type: integer}}]
+  steps:
+  - {name: a, if: "${ params.amount > params.limit && params.amount >= 12.5 }", set: {tax: "${ double(params.amount) * 1.21 }"}}
+text may be told from other values by its type:
+  parameters: [{name: id, schema: {type: [string, integer]}}]
+  steps: [{name: a, job: {image: x, args: ["${ type(params.id) == string ? params.id + '!' : string(params.id + 1) }"]}}]
+what may be null is tested before:
+  parameters: [{name: note, schema: {type: [string, "null"]}}, {name: id, schema: {type: string}}]
+  steps: [{name: a, if: "${ params.note != null && params.note.size() > 3 && params.id != null }", job: {image: x}}]
+a template sees what it was given, and its outputs are seen by its user:
+  templates:
+  - {name: tell, parameters: [{name: to, schema: {type: string}}], steps: [{name: mail, job: {image: x, args: ["${ params.to + run.name }"]}}], outputs: [{name: id, value: "${ steps.mail.outputs.id }"}]}
+  parameters: [{name: mail, schema: {type: string}}]
+  steps:
+  - {name: a, template: {name: tell, params: {to: "${ params.mail }"}}}
+  - {name: b, job: {image: x, args: ["${ steps.a.outputs.id }"]}}
+a timeout inside may be as long as the one around it:
+  timeout: 1h
+  steps: [{name: p, timeout: 10m, steps: [{name: a, job: {image: x}, timeout: 10m}, {name: w, wait: {duration: 10m}}]}]
+a wait that is cut short by its timeout on purpose:
+  steps: [{name: w, wait: {duration: 1h}, timeout: 10m, catch: [{errors: [Timeout], steps: [{name: note, set: {late: true}}]}]}]
+a block of control steps may catch what the engine raises:
+  steps: [{name: p, timeout: 1m, steps: [{name: w, wait: {condition: "${ vars.x == 1 }"}}, {name: s, set: {x: 1}}], catch: [{errors: [Timeout, ExpressionError, "*"], steps: [{name: n, set: {x: 2}}]}]}]
 a literal dollar and brace is no expression:
   steps: [{name: a, job: {image: x, args: ["$${ not.cel", "$HOME", "{}"]}}]
 """

@@ -49,7 +49,7 @@ FORMS: dict[Kind, list[str]] = {
     ],
     "texts": [
         "(<texts> + <texts>)", "<lines>.map(l, l.sku)", "<texts>.filter(t, <bool>)", "<texts>.sort()", "<text>.split(',')", "[<text>, <text>]",
-        "<texts>.distinct()",
+        "dyn(<texts>.distinct())",
     ],
     "lines": ["<lines>.filter(l, l.qty > <int>)", "<lines>.sortBy(l, l.qty)", "<lines>.slice(0, 1)", "[{'sku': <text>, 'qty': <int>}]"],
     "stock": ["{'a': <int>, 'b': <int>}", "(<bool> ? <stock> : <stock>)"],

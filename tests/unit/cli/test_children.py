@@ -94,3 +94,11 @@ def test_undoing_says_what_is_undone_and_refuses_what_cannot_be() -> None:
     assert going.words.startswith("order-7f2 is cancelled, to be undone: send is stopped; then pick is undone")
     failed = compensate(run_of(World("steps: [{name: a, fail: {error: NoCar}}]")), "x")
     assert failed.refusal == "order-7f2 has failed: there is nothing more to undo"
+
+
+def test_a_run_that_was_undone_on_request_waits_for_nothing() -> None:
+    world = World(CHILD).succeed("pick").succeed("send").wants(undo=True, undo_reason="sent back")
+    going = why(run_of(world), Evidence(), soon(world))
+    assert going.sentence.startswith("the run had succeeded, is not wanted any more (sent back) and is being undone: undoing pick")
+    answer = why(run_of(world.succeed("pick:compensate")), Evidence(), soon(world))
+    assert answer.sentence == "it waits for nothing: it had succeeded, and was undone at 2026-11-23T09:00:00Z (sent back)"

@@ -1,9 +1,12 @@
 """`backstay lint`: the operator's own words, with file and line; every example is without fault."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from backstay.cli.views.linting import Report, Source, lint
 from backstay.handlers.workflows import judge
@@ -153,3 +156,46 @@ def test_a_semaphore_is_judged_as_well() -> None:
     assert [str(found) for found in lint([Source("a.yaml", text.replace("LIMIT", "3"))]).findings] == []
     (found,) = lint([Source("a.yaml", text.replace("LIMIT", "-1"))]).findings
     assert (found.line, found.subject) == (5, "Semaphore bank")
+
+
+FAULTY: list[dict[str, Any]] = yaml.safe_load((ROOT / "tests/unit/api/faulty_workflows.yaml").read_text(encoding="utf-8"))
+
+
+def test_every_faulty_workflow_is_told_in_the_words_of_valid_with_the_line_that_holds_the_fault() -> None:
+    for row in FAULTY:
+        if "YAML" in row["name"]:
+            continue  # what YAML makes of it is told by whoever reads YAML
+        manifest = {"apiVersion": "backstay.dev/v1alpha1", "kind": "Workflow", "metadata": {"name": "faulty"}, "spec": row["spec"]}
+        text = json.dumps(manifest, indent=1)
+        lines = text.splitlines()
+        report = found(text)
+        assert sorted(str(finding.problem) for finding in report.findings) == sorted(map(str, judge(row["spec"]))), row["name"]
+        for finding in report.findings:
+            name = re.split(r"[.\[]", finding.problem.path)[-1]
+            if name.isidentifier() and f'"{name}":' in text:
+                assert f'"{name}":' in lines[finding.line - 1], (row["name"], finding.line)
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("steps[0].forEach.steps[0].job.args[0]", 9),
+        ("steps[0].forEach.completeWhen", 6),
+        ("steps[1].race[1]", 12),
+    ],
+)
+def test_a_fault_inside_a_structure_stands_in_its_line(path: str, line: int) -> None:
+    text = """apiVersion: backstay.dev/v1alpha1
+kind: Workflow
+metadata: {name: order}
+spec:
+  steps: [{name: each, forEach: {count: 3,
+    completeWhen: "${ done >= 9 }",
+    steps: [{name: a,
+      job: {image: x, args: [
+        "${ item + 'x' }"]}}]}}, {name: r,
+    race: [
+      {wait: {duration: 1m}},
+      {wait: {duration: 2m}}]}]
+"""
+    assert {finding.problem.path: finding.line for finding in found(text).findings}[path] == line

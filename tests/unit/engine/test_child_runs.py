@@ -362,3 +362,51 @@ def test_a_child_whose_outputs_the_step_does_not_accept_is_undone_before_the_ste
     assert (world.step("h").phase, type(world.told[-1])) == ("Stopping", UndoRun)
     world.child("h", "Compensating").child("h", "Compensated")
     assert (world.phase, world.status["error"]["type"]) == ("Failed", "InvalidOutput")
+
+
+# ------------------------------------------------------------------------------------------------------- inside other structures
+
+
+def test_each_iteration_has_a_child_run_of_its_own_and_all_are_undone_in_reverse() -> None:
+    text = """
+steps:
+- name: each
+  forEach: {in: [a, b], parallelism: 1, steps: [{name: h, workflow: {name: child, params: {x: "${item}"}}}]}
+- {name: stop, fail: {error: NoCar}}
+"""
+    world = World(text).child("each[0]/h", "Succeeded").child("each[1]/h", "Succeeded")
+    assert [made.inputs["parameters"] for made in world.born] == [{"x": "a"}, {"x": "b"}]
+    assert len({made.name for made in world.born}) == 2
+    assert [told.name for told in world.told] == [world.born[1].name], "the last one first"
+    world.child("each[1]/h", "Compensated")
+    assert [told.name for told in world.told] == [world.born[1].name, world.born[0].name]
+    assert world.child("each[0]/h", "Compensated").phase == "Failed"
+
+
+def test_a_child_run_that_loses_a_race_is_undone_before_the_run_goes_on() -> None:
+    text = """
+steps:
+- name: first
+  parallel:
+    join: Any
+    branches:
+    - {name: slow, steps: [{name: h, workflow: {name: child}}]}
+    - {name: quick, steps: [{name: s, job: {image: i}}]}
+- {name: after, job: {image: i}}
+"""
+    world = World(text).child("first/slow/h", "Running").succeed("first/quick/s")
+    assert (world.step("first/slow/h").phase, world.running) == ("Stopping", [])
+    assert [type(told) for told in world.told] == [CancelRun]
+    world.child("first/slow/h", "Cancelled")
+    assert world.running == ["after"]
+
+
+def test_a_visit_that_a_goto_leads_back_to_is_another_child_run() -> None:
+    text = """
+steps:
+- {name: h, workflow: {name: child}}
+- {name: again, if: "${ steps.h.outputs.n < 2 }", goto: {step: h, maxVisits: 5}}
+"""
+    world = World(text).child("h", "Succeeded", outputs={"n": 1})
+    assert [made.path for made in world.born] == ["h", "h~2"]
+    assert world.child("h~2", "Succeeded", outputs={"n": 2}).phase == "Succeeded"

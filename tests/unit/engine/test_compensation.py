@@ -176,6 +176,21 @@ def test_a_block_that_says_how_to_undo_itself_speaks_for_its_steps() -> None:
     assert (world.phase, world.phases()["b/a"]) == ("Failed", "Succeeded")
 
 
+@pytest.mark.parametrize(
+    ("structure", "path", "reference"),
+    [
+        ("steps: [{name: a, job: {image: x}}]", "s/a", "a.id"),
+        ("parallel: {branches: [{name: left, steps: [{name: a, job: {image: x}}]}]}", "s/left/a", "left.a.id"),
+        ("forEach: {count: 1, collect: '${ steps.a.outputs.id }', steps: [{name: a, job: {image: x}}]}", "s[0]/a", "items[0]"),
+    ],
+)
+def test_a_structure_that_is_undone_sees_what_it_left_behind(structure: str, path: str, reference: str) -> None:
+    undo = f'compensate: {{job: {{image: undo, args: ["${{ self.outputs.{reference} }}"]}}}}'
+    world = World(f"steps: [{{name: s, {structure}, {undo}}}, {{name: b, {JOB}}}]")
+    world.succeed(path, {"id": "r-1"}).fail("b")
+    assert (world.running, world.made[-1].inputs["args"]) == (["s:compensate"], ["r-1"])
+
+
 def test_several_steps_can_undo_one() -> None:
     world = World(
         f'steps: [{{name: a, {JOB}, compensate: {{steps: [{{name: x, {JOB}}}, {{name: y, job: {{image: i, args: ["${{self.outputs.v}}"]}}}}]}}}}, {{name: b, {JOB}}}]'

@@ -25,7 +25,8 @@ Schema = dict[str, Any]
 def schemas(draw: st.DrawFn, depth: int = 3) -> Schema:
     """A schema of the kinds that people write."""
     scalars = ["string", "integer", "number", "boolean", "null"]
-    kind = draw(st.sampled_from([*scalars, "enum", "any", *(["array", "object", "object", "anyOf", "list"] if depth else [])]))
+    weighted = [*scalars, "number", "number"]
+    kind = draw(st.sampled_from([*weighted, "list", "enum", "any", *(["array", "object", "object", "anyOf", "list"] if depth else [])]))
     if kind == "any":
         return {}
     if kind == "enum":
@@ -71,13 +72,16 @@ def _values_of_kind(kind: str, schema: Schema) -> st.SearchStrategy[Any]:
             return st.lists(values_of(schema["items"]), max_size=3)
     known = {name: values_of(below) for name, below in schema["properties"].items()}
     more = {name: WHOLE for name in NAMES if schema["additionalProperties"] is not False and name not in known}
-    return st.fixed_dictionaries({}, optional={**known, **more})
+    return st.one_of(st.fixed_dictionaries(known), st.fixed_dictionaries({}, optional={**known, **more}))
 
 
 LITERALS = st.sampled_from(
-    ["1", "2.5", "'a'", "true", "null", "[1, 2]", "{'a': 1}", "[]", "timestamp('2027-01-31T09:00:00Z')", "duration('1h')", "2u"]
+    ["1", "2.5", "'a'", "true", "false", "null", "[1, 2]", "{'a': 1}", "[]", "timestamp('2027-01-31T09:00:00Z')", "duration('1h')", "2u"]
 )
-OPERATORS = st.sampled_from(["+", "-", "*", "/", "%", "==", "!=", "<", ">=", "&&", "||", "in"])
+CONDITIONS = st.sampled_from(
+    ["params.a == params.b", "has(params.a)", "params.c != null", "type(params.a) == string", "params.a in [1, 'a']", "params.a == 1"]
+)
+OPERATORS = st.sampled_from(["+", "+", "-", "*", "/", "%", "==", "!=", "<", ">=", "in"])
 UNARY = st.sampled_from(
     """size({}) {}.size() string({}) int({}) double({}) dyn({}) !{} -{} {}.a {}.b {}['c'] {}[0] {}.startsWith('a') {}.split(',') {}.sort() {}.reverse()
     {}.first().orValue(1) {}.?a.orValue(2) {}.?a.?b.orValue('x') {}[?0].orValue(0) has({}.a) type({})==int {}.map(x,x) {}.filter(x,x==1) {}.all(x,x>1)
@@ -90,18 +94,31 @@ UNARY = st.sampled_from(
 
 
 @st.composite
-def expressions(draw: st.DrawFn, depth: int = 3) -> str:
-    """An expression over `params`, of which most would fail on most data."""
-    kind = draw(st.sampled_from(["reference", "reference", "literal", *(["operator", "function", "function", "choice"] if depth else [])]))
-    if kind == "literal":
-        return draw(LITERALS)
-    if kind == "reference":
-        return "params" + draw(st.sampled_from(["", ".a", ".b", ".c", ".a.b", ".b.c", ".c.a", "['a']"]))
-    if kind == "operator":
-        return f"({draw(expressions(depth - 1))} {draw(OPERATORS)} {draw(expressions(depth - 1))})"
-    if kind == "function":
-        return draw(UNARY).replace("{}", draw(expressions(depth - 1))).replace("{{", "{").replace("}}", "}")
-    return f"({draw(expressions(depth - 1))} ? {draw(expressions(depth - 1))} : {draw(expressions(depth - 1))})"
+def parameters(draw: st.DrawFn) -> Schema:
+    """A schema of parameters a, b and c."""
+    return {"type": "object", "properties": {name: draw(schemas(2)) for name in NAMES}, "additionalProperties": False}
+
+
+@st.composite
+def expressions(draw: st.DrawFn, depth: int = 2) -> str:
+    """An expression over `params`, of which many would fail on most data."""
+    kind = draw(
+        st.sampled_from(["reference", "reference", "literal", *(["operator", "logic", "function", "function", "choice"] if depth else [])])
+    )
+    inner = expressions(depth - 1)
+    match kind:
+        case "literal":
+            return draw(LITERALS)
+        case "reference":
+            return "params." + draw(st.sampled_from(["a", "a", "b", "b", "c", "a.b", "b.c", "c.a", "a[0]", "b[0]"]))
+        case "operator":
+            left, right = draw(st.sampled_from(["params.a", "params.b", draw(inner)])), draw(inner)
+            return f"({left} {draw(OPERATORS)} {right})"
+        case "logic":
+            return f"({draw(CONDITIONS)} {draw(st.sampled_from(['&&', '||']))} {draw(inner)})"
+        case "function":
+            return draw(UNARY).replace("{}", draw(inner)).replace("{{", "{").replace("}}", "}")
+    return f"({draw(CONDITIONS)} ? {draw(inner)} : {draw(inner)})"
 
 
 def fits(value: Any, wanted: Type) -> bool:
@@ -135,7 +152,7 @@ def compiled(source: str) -> Program:
         raise
 
 
-@given(schema=schemas(), source=expressions(), data=st.data())
+@given(schema=parameters(), source=expressions(), data=st.data())
 @settings(max_examples=EXAMPLES, deadline=None)
 @example(
     schema={"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}, source="params.a + 1.5", data=None

@@ -177,6 +177,18 @@ async def test_a_holder_that_went_while_no_operator_was_there_is_taken_off(what:
         await eventually(lambda: active(api)[-1:] == ["r2"])
 
 
+async def test_a_step_that_ended_while_no_operator_was_there_gives_its_lock_back_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(semaphores, "STRANGER_SECONDS", 3600.0)
+    api = shop()
+    start(api, "r1", spec={"steps": [*LOCKED["steps"], {"name": "b", "wait": {"duration": "1h"}}]})
+    start(api, "r2")
+    async with operating(api):
+        await eventually(lambda: active(api) == ["r1"] and waiting(api) == ["r2"])
+    finish(api, "r1")
+    async with operating(api):
+        await eventually(lambda: active(api) == ["r2"] and holders(api) == ["r2"])
+
+
 async def test_somebody_in_line_who_went_while_no_operator_was_there_gets_no_slot() -> None:
     api = shop()
     start(api, "r1", "r2", "r3")
@@ -319,12 +331,12 @@ class Crowd:
     def __init__(self, api: FakeApi) -> None:
         self.api = api
         self.woken: Counter[str] = Counter()
+        self.began: set[str] = set()
+        """Those that had their slot when they were woken, and so went on."""
 
     @asynccontextmanager
     async def desks(self) -> AsyncIterator[Semaphores]:
-        found = Semaphores(
-            cast(Client, self.api), (), RunStore(), lambda key: self.woken.update([key.name]), lambda *_: None, Metrics(), self.now
-        )
+        found = Semaphores(cast(Client, self.api), (), RunStore(), lambda key: self._wake(found, key), lambda *_: None, Metrics(), self.now)
         tasks = [asyncio.create_task(work) for work in (*(informer.run() for informer in found.informers()), found.serve())]
         try:
             yield found
@@ -332,6 +344,11 @@ class Crowd:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _wake(self, desks: Semaphores, key: Key) -> None:
+        self.woken.update([key.name])
+        if held(desks, key.name):
+            self.began.add(key.name)
 
     @staticmethod
     def now() -> datetime:
@@ -372,6 +389,23 @@ async def test_a_hundred_who_come_at_once_cost_about_one_write_for_each_slot_tha
     writes = semaphore_writes(api)
     print(f"100 contenders for 5 slots: {writes} writes, {writes / 100:.2f} for each slot that was given out")
     assert writes <= 40
+
+
+async def test_two_operators_that_know_of_different_runs_do_not_both_give_out_the_last_slot() -> None:
+    api = FakeApi(lambda job: None)
+    api.put("semaphores", semaphore(1))
+    crowd = Crowd(api)
+    async with crowd.desks() as first, crowd.desks() as second:
+        for number in range(20):
+            ours, theirs = f"a{number}", f"b{number}"
+            first.ask(key(ours), "printer", claim(ours))
+            second.ask(key(theirs), "printer", claim(theirs))
+            await eventually(lambda ours=ours, theirs=theirs: held(first, ours) or held(second, theirs))
+            await eventually(lambda: one(api)["status"].get("held") == 1)
+            assert len(crowd.began & {ours, theirs}) == 1
+            first.leave(f"uid-{ours}", "a")
+            second.leave(f"uid-{theirs}", "a")
+            await eventually(lambda: holders(api) == [])
 
 
 async def test_a_run_that_holds_the_slot_its_child_wants_does_not_wait_for_the_child_for_ever() -> None:

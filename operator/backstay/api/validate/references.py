@@ -1,10 +1,10 @@
 """Whether what an expression refers to can be there: parameters, variables, the run, and steps that come before."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from backstay.api.steps import Step, SwitchMode, actions
+from backstay.api.steps import DEFAULT_CASE, Step, SwitchMode, actions
 from backstay.api.validate.places import Level, Listing, listings, structures
 from backstay.api.validate.sites import Site
 from backstay.api.workflow import WorkflowSpec
@@ -133,13 +133,20 @@ def _inside_one_list(step: Step, rest: list[str], path: str) -> str:
 
 def _inside_switch(step: Step, rest: list[str], path: str) -> str:
     assert step.switch is not None
-    return _inside_one_list(step, rest, path) if step.switch.mode is SwitchMode.FIRST else ""
+    if step.switch.mode is SwitchMode.FIRST:
+        return _inside_one_list(step, rest, path)
+    cases = {case.name or str(index): case.steps for index, case in enumerate(step.switch.cases)}
+    default = {DEFAULT_CASE: step.switch.default} if step.switch.default is not None else {}
+    return _inside_branch({**cases, **default}, "case", rest, path)
 
 
 def _inside_parallel(step: Step, rest: list[str], path: str) -> str:
     assert step.parallel is not None
-    branches = {branch.name: branch.steps for branch in step.parallel.branches}
-    if mistake := _absent(rest[0], branches, path, "branch"):
+    return _inside_branch({branch.name: branch.steps for branch in step.parallel.branches}, "branch", rest, path)
+
+
+def _inside_branch(branches: Mapping[str, Sequence[Step]], kind: str, rest: list[str], path: str) -> str:
+    if mistake := _absent(rest[0], branches, path, kind):
         return mistake
     return _inside_list(branches[rest[0]], rest[1:], _below(path, rest[0])) if rest[1:] else ""
 
@@ -175,6 +182,7 @@ _FOLLOWED: Final[dict[str, Callable[[Step, list[str], str], str]]] = {
     "steps": _inside_one_list,
     "dag": _inside_one_list,
     "switch": _inside_switch,
+    "race": _inside_one_list,
     "parallel": _inside_parallel,
     "forEach": _inside_for_each,
     "while": _inside_while,

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from backstay.api.steps import Step
+from backstay.api.steps import Step, SwitchMode
 from backstay.api.validate.places import Home, Level, Listing, bodies_of, inside_of, structures
 from backstay.api.validate.references import ERROR_FIELDS, RUN_FIELDS
 from backstay.api.validate.schemas import InvalidSchema, compile_schema
 from backstay.api.validate.sees import Extra
 from backstay.api.validate.sites import Site, sites
 from backstay.api.workflow import Template, WorkflowSpec
-from backstay.expressions.types import ANY, NOTHING, Type, as_stored, infer_template, join, list_of, map_of, scalar, type_of_schema
+from backstay.expressions.types import ANY, NOTHING, Type, infer_template, join, list_of, map_of, scalar, type_of_schema
 from backstay.expressions.types.model import INT, LIST, MAP, NULL, STRING
 
 _TEXT: Final = scalar(STRING)
@@ -84,7 +84,7 @@ class Types:
         """Return the type of a value with expressions that stands at a site, once it is in the status."""
         if isinstance(value, str) and "${" not in value:
             return _TEXT
-        return as_stored(infer_template(value, lambda references: self.scope(site, references), site.variables))
+        return infer_template(value, lambda references: self.scope(site, references), site.variables)
 
     # ------------------------------------------------------------------------------------------------------------- steps
 
@@ -207,6 +207,16 @@ def _of_branches(types: Types, step: Step, listing: Listing, index: int) -> Type
     return map_of(dict(zip(names, types.inner_outputs(step, listing, index), strict=True)), ANY)
 
 
+def _of_one_way(types: Types, step: Step, listing: Listing, index: int) -> Type:
+    """Of several ways one is taken: the outputs are those of its steps."""
+    return join(*types.inner_outputs(step, listing, index))
+
+
+def _of_switch(types: Types, step: Step, listing: Listing, index: int) -> Type:
+    assert step.switch is not None
+    return _of_one_way(types, step, listing, index) if step.switch.mode is SwitchMode.FIRST else ANY
+
+
 def _of_for_each(types: Types, step: Step, listing: Listing, index: int) -> Type:
     assert step.for_each is not None
     counts = dict.fromkeys(("total", "succeeded", "failed"), _WHOLE)
@@ -249,6 +259,8 @@ _OUTPUTS: Final[dict[str, Callable[[Types, Step, Listing, int], Type]]] = {
     "steps": _of_list,
     "dag": _of_list,
     "parallel": _of_branches,
+    "switch": _of_switch,
+    "race": _of_one_way,
     "forEach": _of_for_each,
     "while": _of_while,
     "template": _of_used_template,

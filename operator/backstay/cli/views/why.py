@@ -129,9 +129,11 @@ def _aim(run: Run) -> str:
 def _ending(run: Run) -> str:
     record = run.state.run
     why_words = f" ({_short(record.message, 160)})" if record.message else ""
-    word = {Phase.FAILED: "the run has failed", Phase.CANCELLED: "the run was ended early"}.get(
-        record.result or Phase.FAILED, "the run ends"
-    )
+    word = {
+        Phase.FAILED: "the run has failed",
+        Phase.CANCELLED: "the run was ended early",
+        Phase.COMPENSATED: "the run had succeeded, is not wanted any more",
+    }.get(record.result or Phase.FAILED, "the run ends")
     return word + why_words
 
 
@@ -147,6 +149,8 @@ def _finished(run: Run) -> Answer:
         return Answer(Cause.FINALIZER, words, "whoever put a finalizer on takes it off; Backstay's own goes with a running operator")
     if record.phase is Phase.SUCCEEDED:
         return Answer(Cause.NOTHING, f"it waits for nothing: it succeeded{at}")
+    if record.phase is Phase.COMPENSATED:
+        return Answer(Cause.NOTHING, f"it waits for nothing: it had succeeded, and was undone{at} ({_short(record.message)})")
     fault = record.error
     if record.phase is Phase.CANCELLED:
         verb, words = "was ended early", _short(fault.detail if fault else record.message)

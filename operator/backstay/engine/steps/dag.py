@@ -21,7 +21,7 @@ Example:
         - {name: tell, dependsOn: [{step: test, outcome: Failed}], job: {image: "shop/mail:1"}}
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
@@ -100,7 +100,7 @@ def _advance_all(turn: Turn, body: Body, prefix: str) -> list[StepRecord]:
     """Bring every step as far as it goes, also those that a step which was done at once makes ready. Returns what has begun."""
     waiting = list(body.nodes)
     found: list[StepRecord] = []
-    left_out = _left_out(turn, body.order, prefix)
+    left_out = _LeftOut(turn, body, prefix)
     progress = True
     while waiting and progress and not turn.is_ending:
         later: list[Node] = []
@@ -122,20 +122,38 @@ def _advance_all(turn: Turn, body: Body, prefix: str) -> list[StepRecord]:
     return found
 
 
-def _is_met(turn: Turn, prefix: str, item: Dependency, left_out: set[str]) -> bool:
+def _is_met(turn: Turn, prefix: str, item: Dependency, left_out: Container[str]) -> bool:
     """Tell whether a step has ended in the way that another one asks for."""
     record = turn.steps.get(join(prefix, item.step))
     if record is None:
         return False
     match item.outcome:
         case Awaited.SUCCEEDED:
-            return record.is_joined or (record.is_done and item.step not in left_out)
+            return record.is_joined or (record.is_done and (record.phase is not Phase.SKIPPED or item.step not in left_out))
         case Awaited.FAILED:
             return record.phase is Phase.FAILED
         case Awaited.SKIPPED:
             return record.phase is Phase.SKIPPED
         case Awaited.DONE:
             return record.has_ended or record.is_joined
+
+
+class _LeftOut(Container[str]):
+    """The steps that were skipped because of how others ended: worked out when one is asked for, which is seldom."""
+
+    def __init__(self, turn: Turn, body: Body, prefix: str) -> None:
+        self._turn, self._body, self._prefix = turn, body, prefix
+        self._names: set[str] | None = None
+
+    def __contains__(self, name: object) -> bool:
+        if self._names is None:
+            self._names = _left_out(self._turn, self._body.order, self._prefix)
+        return name in self._names
+
+    def add(self, name: str) -> None:
+        """Note that one more was skipped."""
+        if name not in self and self._names is not None:
+            self._names.add(name)
 
 
 def _left_out(turn: Turn, order: Iterable[Node], prefix: str) -> set[str]:
@@ -150,7 +168,7 @@ def _left_out(turn: Turn, order: Iterable[Node], prefix: str) -> set[str]:
 
 def _skip(turn: Turn, body: Body, prefix: str) -> bool:
     """Skip the steps of which all dependencies have ended, and one in another way than they ask for. Returns whether there were any."""
-    left_out = _left_out(turn, body.order, prefix)
+    left_out = _LeftOut(turn, body, prefix)
     any_skipped = False
     for node in body.order:
         path = join(prefix, node.name)

@@ -1,7 +1,16 @@
 """resource: make, change, delete, read or wait for an object of Kubernetes, as the run's service account.
 
-The transition table is that of `call.py`. While the step waits (for a condition, for an object to be gone, for a quota or an API server that is
-down) it is Running, and its message says for what. Each attempt is the same deed: an object that an attempt before has made is found again.
+    state     on        becomes    then
+    (new)     start     Running    the resolved act stands in the status; it is done once that is written
+    Running   waits     Running    for a condition, for an object to be gone, for a quota, for an API server that is down: its message says for what
+    Running   done      Succeeded  with its outputs
+    Running   refused   Failed     Forbidden, NotFound, InvalidResource …; or a catch
+    Running   busy      Retrying   a conflict, or the API server failed, where the retry policy says so; not before Retry-After
+    Retrying  due       Running    the next attempt, which is the same deed: an object that an attempt before has made is found again
+    Running   timeout   Stopping   attemptTimeout or timeout is over: it is not waited for any more, then it failed
+    Running   stop      Stopping   it is not waited for any more
+    Stopping  gone      Cancelled  nobody works at it any more
+    Stopping  done      Succeeded  it was done before it could be stopped; what was done counts, and can be undone
 
 What is to be done is resolved when the attempt begins. Conditions and outputs speak of an object that is not known then: they go along as they
 are written, with the values of all else that they refer to, and the executor evaluates them.

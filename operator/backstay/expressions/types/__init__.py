@@ -5,7 +5,7 @@
 """
 
 from backstay.expressions.types.infer import Complaint, infer, infer_template
-from backstay.expressions.types.model import ANY, NOTHING, Fields, Type, as_stored, join, list_of, map_of, of_value, scalar
+from backstay.expressions.types.model import ANY, NOTHING, Fields, Type, join, list_of, map_of, of_value, scalar
 from backstay.expressions.types.schema import type_of_schema
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Complaint",
     "Fields",
     "Type",
-    "as_stored",
     "infer",
     "infer_template",
     "join",

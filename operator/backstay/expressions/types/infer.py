@@ -30,6 +30,7 @@ from backstay.expressions.types.model import (
     WORDS,
     Type,
     as_json,
+    as_stored,
     join,
     list_of,
     map_of,
@@ -64,7 +65,7 @@ def infer(program: Program, scope: Scope) -> tuple[Type, list[Complaint]]:
 
 
 def infer_template(value: Any, scope_of: Callable[[tuple[syntax.Chain, ...]], Scope], variables: tuple[str, ...]) -> Type:
-    """Return the type of a JSON value whose strings may hold expressions; what does not compile may be anything.
+    """Return the type of a JSON value whose strings may hold expressions, once it is in a status; what does not compile may be anything.
 
     `scope_of` gives the types of the variables, as far as what an expression refers to needs them.
     """
@@ -84,7 +85,7 @@ def _type_of_text(text: str, scope_of: Callable[[tuple[syntax.Chain, ...]], Scop
             list(find_expressions(text))
             return scalar(STRING)
         program = compile_expression(source, variables)
-        return infer(program, scope_of(program.references))[0]
+        return as_stored(infer(program, scope_of(program.references))[0])
     except InvalidExpression:
         return ANY
 
