@@ -123,7 +123,7 @@ INVALID: Final[dict[str, Invalid]] = {
         steps(_deep(6, step("inner", job=shell(imgae="x")))), '.steps[0].job: unknown field "imgae"; did you mean "image"?'
     ),
     "two actions deep inside": _invalid(
-        steps(_deep(6, step("inner", job=shell(), set={"x": 1}))), ".steps[0]: has job and set; give exactly one of job, set, wait"
+        steps(_deep(6, step("inner", job=shell(), set={"x": 1}))), ".steps[0]: has job and set; give exactly one of job, http, resource"
     ),
     "steps nested too deep": _invalid(steps(_deep(40, ONE)), "lists of steps nest 31 deep and may nest 30; make it flatter"),
     "a timeout of a thousand years": _invalid(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from backstay.api.steps import Step, actions
 from tests.scenarios.manifests import ONE, TEXT, run_with, shell, step, steps, workflow_of
 from tests.support.api import Object
 
@@ -52,12 +53,12 @@ REFUSED: Final[dict[str, Refusal]] = {
     "a step without an action": _refused(
         workflow_of(steps(step())),
         "spec.steps[0]: Invalid value",
-        "a step has exactly one action: job, set, wait, steps, dag, parallel, switch, fail, end",
+        f"a step has exactly one action: {', '.join(actions(Step))}",
     ),
     "a step with two actions": _refused(
         workflow_of(steps(step(set={"x": 1}, fail={"error": "No"}))),
         "spec.steps[0]: Invalid value",
-        "a step has exactly one action: job, set, wait, steps, dag, parallel, switch, fail, end",
+        f"a step has exactly one action: {', '.join(actions(Step))}",
     ),
     "a job without an image": _refused(workflow_of(steps(step(job={"command": ["true"]}))), "spec.steps[0].job.image: Required value"),
     "a duration in words": _refused(

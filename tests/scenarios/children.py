@@ -94,10 +94,12 @@ def test_a_caller_that_is_deleted_in_whatever_way_undoes_its_children_first(trip
         own = [word for word in trip.book if way in word]
         places = ("hotel", "museum", "ship")
         assert own == [*(f"{way}-{place}" for place in places), *(f"no-{way}-{place}" for place in reversed(places))], way
-    left = {run["metadata"]["annotations"]["backstay.dev/run-name"] for run in trip.place.cluster.api.list("workflowruns", trip.place.name)}
-    wait_for(
-        lambda: left <= {"orphan"} or not trip.place.cluster.api.list("workflowruns", trip.place.name), what=f"there are children of {left}"
-    )
+
+    def left() -> set[str]:
+        runs = trip.place.cluster.api.list("workflowruns", trip.place.name)
+        return {run["metadata"]["annotations"]["backstay.dev/run-name"] for run in runs}
+
+    wait_for(lambda: left() <= {"orphan"}, 60, what=lambda: f"there are children of {left()}")
 
 
 def test_a_child_that_is_deleted_by_hand_undoes_itself_and_its_caller_is_told(trip: Trip) -> None:

@@ -57,7 +57,7 @@ def test_requests_are_only_ever_added(place: Place) -> None:
 
 
 def test_a_cancelled_loop_leaves_no_job_behind(place: Place) -> None:
-    poll = {"name": "poll", "while": {"until": "${ false }", "steps": [step("ask", job=shell("sleep 600"))]}}
+    poll = {"name": "poll", "while": {"until": "${ index > 5 }", "steps": [step("ask", job=shell("sleep 600"))]}}
     place.apply(run_of("loop", poll, {"name": "after", "set": {"went": "on"}}))
     place.reached("loop", "poll[0]/ask")
     ask(place, "loop", {"id": "stop", "step": "poll", "action": "Cancel"})

@@ -17,7 +17,7 @@ import orjson
 
 from backstay import errors, names
 from backstay.kube.client import ListPage
-from backstay.kube.resources import JOBS, JOURNALS, PODS, RUNS, Resource
+from backstay.kube.resources import CONTROLLER_REVISIONS, JOBS, JOURNALS, PODS, RUNS, Resource
 
 Object = dict[str, Any]
 Outcome = Callable[[Object], tuple[int, str] | None]
@@ -104,7 +104,8 @@ class FakeApi:
                 "namespace": namespace or "",
                 "uid": f"uid-{self.version + 1}",
                 "generation": 1,
-                "creationTimestamp": "2026-11-23T09:00:00Z",
+                # The sweeper takes away revisions of an age that nobody needs: one that is made now is young, whatever the clock says.
+                "creationTimestamp": "2099-01-01T00:00:00Z" if resource is CONTROLLER_REVISIONS else "2026-11-23T09:00:00Z",
             }
             self._store(resource.plural, made, "ADDED")
             answer = copy.deepcopy(made)

@@ -79,7 +79,7 @@ def workflow(seed: bytes) -> tuple[dict[str, Any], Luck, timedelta | None]:
     spec: dict[str, Any] = {"parameters": [{"name": "yes", "default": True}, {"name": "no", "default": False}]}
     spec["parameters"].append({"name": "items", "default": ITEMS})
     spec["compensationTimeout"] = dice.duration(3600, 10)
-    if dice.often(30):
+    if dice.often(20):
         spec["timeout"] = dice.duration(5, 15)
     if dice.often(20):
         spec["onFailure"] = {"compensate": False}
@@ -97,7 +97,7 @@ def workflow(seed: bytes) -> tuple[dict[str, Any], Luck, timedelta | None]:
 
 def listed(dice: Dice, depth: int, *, is_dag: bool = False) -> list[Step]:
     """A list of steps: the first is `s0`."""
-    here = Around(["s0", *(name for name in ("s1", "s2") if dice.often(150))], is_dag)
+    here = Around(["s0", *(name for name in ("s1", "s2") if dice.often(170))], is_dag)
     dice.around.append(here)
     for name in here.names:
         around = modifiers(dice, depth)
@@ -127,7 +127,7 @@ def modifiers(dice: Dice, depth: int) -> Step:
         step["timeout"] = dice.duration(2, 6, 0.5)
     if dice.often(70):
         step["catch"] = [handler(dice, depth - 2)]
-    if dice.often(70):
+    if dice.often(100):
         step["compensate"] = undo(dice)
     return step
 
@@ -258,8 +258,8 @@ def block(dice: Dice, depth: int) -> Step:
 
 def parallel(dice: Dice, depth: int) -> Step:
     branches = [{"name": f"b{index}", "steps": listed(dice, depth)} for index in range(dice.pick((2, 3, 1)))]
-    join = dice.pick(("All", "Any", 1, "50%", len(branches)))
-    return {"parallel": {"join": join, "cancelRest": not dice.often(90), "branches": branches}}
+    join = dice.pick(("All", "Any", "50%", 1))
+    return {"parallel": {"join": join, "cancelRest": not dice.often(128), "branches": branches}}
 
 
 def switch(dice: Dice, depth: int) -> Step:

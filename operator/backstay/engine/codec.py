@@ -38,7 +38,17 @@ def fault_from_json(data: Mapping[str, Json]) -> Fault:
 
 
 _WRITERS: dict[type, Callable[[Any], Json]] = {datetime: time_to_json, Fault: fault_to_json, Phase: str}
-_TIMES = {"started_at", "attempt_started_at", "finished_at", "due_at", "deadline_at", "suspended_at", "held_since", "starting_since", "locked_at"}
+_TIMES = {
+    "started_at",
+    "attempt_started_at",
+    "finished_at",
+    "due_at",
+    "deadline_at",
+    "suspended_at",
+    "held_since",
+    "starting_since",
+    "locked_at",
+}
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_TIMES, time_from_json),
     "error": fault_from_json,

@@ -91,7 +91,9 @@ def _for_child(state: State, record: StepRecord, observations: Observations) -> 
     if fact.phase is Phase.SUCCEEDED:
         is_late = record.phase is Phase.STOPPING and record.then is Phase.FAILED
         if (record.kind == UNDO or is_late) and not fact.undoing:
-            yield UndoRun(fact.name, fact.uid, _why(state, record, "its caller had given it up" if is_late else "what its caller did is undone"))
+            yield UndoRun(
+                fact.name, fact.uid, _why(state, record, "its caller had given it up" if is_late else "what its caller did is undone")
+            )
     elif record.phase is Phase.STOPPING and not fact.is_finished and not fact.cancelling:
         keeps = state.run.phase is Phase.STOPPING and state.run.result is not Phase.SUCCEEDED and not state.run.compensate
         yield CancelRun(fact.name, fact.uid, _why(state, record, "its caller no longer waits for it"), compensate=not keeps)

@@ -490,4 +490,16 @@ class RemoveFinalizer:
     """Let the run go; Jobs that it does not own go first."""
 
 
-Effect = CreateJob | DeleteJob | StartCall | StopCall | CreateRun | CancelRun | UndoRun | AcquireLock | ReleaseLock | AddFinalizer | RemoveFinalizer
+Effect = (
+    CreateJob
+    | DeleteJob
+    | StartCall
+    | StopCall
+    | CreateRun
+    | CancelRun
+    | UndoRun
+    | AcquireLock
+    | ReleaseLock
+    | AddFinalizer
+    | RemoveFinalizer
+)

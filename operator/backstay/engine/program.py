@@ -171,7 +171,9 @@ class Compiler:
 def compile_program(spec: WorkflowSpec) -> Program:
     """Compile a workflow that has been validated. Raises InvalidExpression where one does not parse."""
     if spec.is_library:
-        raise InvalidDefinition([Problem("", "it has templates and no body: run one of its templates, as in workflow: {name: …, template: …}")])
+        raise InvalidDefinition(
+            [Problem("", "it has templates and no body: run one of its templates, as in workflow: {name: …, template: …}")]
+        )
     compiler = Compiler(spec)
     kind = "steps" if spec.steps is not None else "dag"
     root = compiler.bare(kind, getattr(spec, kind), "", ROOT, Scope(0))

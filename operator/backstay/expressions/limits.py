@@ -6,6 +6,7 @@ from typing import Any, Final
 from backstay.errors import EvaluationError, InvalidExpression
 from backstay.expressions import cost, syntax
 from backstay.expressions.format import MAX_RESULT_BYTES, Json, size_bytes
+from backstay.expressions.sizes import TooMuchData
 
 MAX_LENGTH: Final = 1024
 """Characters of one expression, without its `${ }`."""
@@ -94,7 +95,7 @@ def check_cost(tree: syntax.Node, data: Mapping[str, Any]) -> None:
     """Raise EvaluationError where an expression could take too much memory or time on `data`."""
     try:
         estimate = cost.estimate(tree, data)
-    except cost.TooMuchData as error:
+    except TooMuchData as error:
         raise EvaluationError(str(error)) from None
     if estimate.memory_bytes > MAX_MEMORY_BYTES:
         raise EvaluationError(

@@ -16,7 +16,22 @@ FOREIGN = re.compile(
 
 WORKFLOW: dict[str, Any] = {
     "description": "d",
-    "parameters": [{"name": "orderId", "schema": {"type": "string"}, "default": "a"}],
+    "parameters": [
+        {"name": "orderId", "schema": {"type": "string"}, "default": "a"},
+        {
+            "name": "lines",
+            "schema": {"type": "array", "items": {"type": "object", "properties": {"sku": {"type": "string"}}}},
+            "default": [],
+        },
+    ],
+    "templates": [
+        {
+            "name": "tell",
+            "parameters": [{"name": "to", "schema": {"type": "string"}}],
+            "steps": [{"name": "mail", "job": {"image": "x", "args": ["${ params.to }"]}}],
+            "outputs": [{"name": "id", "value": "${ steps.mail.outputs.id }"}],
+        }
+    ],
     "defaults": {"timeout": "10m", "retry": {"maxAttempts": 3, "errors": ["Transient"], "jitter": "Full"}},
     "timeout": "1h",
     "onFailure": {"compensate": True},
@@ -36,8 +51,50 @@ WORKFLOW: dict[str, Any] = {
         {"name": "pack", "parallel": {"join": "50%", "branches": [{"name": "l", "steps": [{"name": "a", "set": {"x": 1}}]}]}},
         {"name": "choose", "switch": {"cases": [{"when": "${ vars.x > 1 }", "steps": [{"name": "w", "wait": {"duration": "1m"}}]}]}},
         {
+            "name": "each",
+            "forEach": {
+                "in": "${ params.lines }",
+                "as": "line",
+                "tolerate": "10%",
+                "completeWhen": "${ done > 3 }",
+                "collect": "${ steps.box.outputs.parcel }",
+                "steps": [
+                    {
+                        "name": "box",
+                        "job": {"image": "x", "args": ["${ line.sku + string(index) }"]},
+                        "lock": {"name": "l", "key": "${ line.sku }"},
+                    }
+                ],
+            },
+        },
+        {
+            "name": "poll",
+            "while": {"until": "${ steps.ask.outputs.ok }", "maxIterations": 5, "steps": [{"name": "ask", "job": {"image": "x"}}]},
+        },
+        {
+            "name": "first",
+            "race": [
+                {"name": "paid", "wait": {"condition": "${ vars.x > 1 }"}, "steps": [{"name": "y", "set": {"y": 1}}]},
+                {"wait": {"duration": "1m"}},
+            ],
+        },
+        {"name": "again", "if": "${ vars.x < 3 }", "goto": {"step": "poll", "maxVisits": 3}},
+        {"name": "use", "template": {"name": "tell", "params": {"to": "${ params.orderId }"}}},
+        {"name": "call", "workflow": {"name": "other", "params": {"a": "${ steps.use.outputs.id }"}}},
+        {
+            "name": "get",
+            "http": {"url": "https://a.example.com/", "output": {"id": "${ response.body.id }"}},
+            "outputs": {"type": "object"},
+        },
+        {
             "name": "d",
-            "dag": {"failFast": True, "steps": [{"name": "a", "end": {}}, {"name": "b", "dependsOn": ["a"], "fail": {"error": "X"}}]},
+            "dag": {
+                "failFast": True,
+                "steps": [
+                    {"name": "a", "end": {}},
+                    {"name": "b", "dependsOn": ["a", {"step": "a", "outcome": "Done"}], "fail": {"error": "X"}},
+                ],
+            },
         },
     ],
     "outputs": [{"name": "o", "value": "${ steps.reserve.outputs.x }"}],
@@ -67,6 +124,10 @@ KEYS = (
     "a b",
     "errors",
     "schema",
+    "outputs",
+    "forEach",
+    "goto",
+    "dependsOn",
     "x" * 300,
 )
 VALUES = st.one_of(

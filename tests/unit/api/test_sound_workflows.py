@@ -145,7 +145,10 @@ a milestone in a dag looks at what goes on beside it:
   dag:
     steps:
     - {name: check, job: {image: x}}
-    - {name: bonus, wait: {condition: "${ steps.check.phase == 'Running' || has(steps.check.outputs.points) }"}, timeout: 1h, catch: [{errors: [Timeout], steps: [{name: late, set: {late: true}}]}]}
+    - name: bonus
+      wait: {condition: "${ steps.check.phase == 'Running' || has(steps.check.outputs.points) }"}
+      timeout: 1h
+      catch: [{errors: [Timeout], steps: [{name: late, set: {late: true}}]}]
     - {name: tell, job: {image: x}, if: "${ steps.bonus.phase != 'Failed' }"}
 a step of a dag deals with the failure of another:
   dag:
@@ -168,7 +171,11 @@ the first branch that is done says which one it was:
 branches that count together lose nothing:
   steps:
   - {name: begin, set: {count: 0}}
-  - {name: p, parallel: {branches: [{name: l, steps: [{name: a, set: {count: "${ vars.count + 1 }"}}]}, {name: r, steps: [{name: a, set: {count: "${ vars.count + 1 }"}}]}]}}
+  - name: p
+    parallel:
+      branches:
+      - {name: l, steps: [{name: a, set: {count: "${ vars.count + 1 }"}}]}
+      - {name: r, steps: [{name: a, set: {count: "${ vars.count + 1 }"}}]}
 branches that take turns under a lock may set the same variable:
   steps:
   - name: p
@@ -201,7 +208,10 @@ what may be null is tested before:
   steps: [{name: a, if: "${ params.note != null && params.note.size() > 3 && params.id != null }", job: {image: x}}]
 a template sees what it was given, and its outputs are seen by its user:
   templates:
-  - {name: tell, parameters: [{name: to, schema: {type: string}}], steps: [{name: mail, job: {image: x, args: ["${ params.to + run.name }"]}}], outputs: [{name: id, value: "${ steps.mail.outputs.id }"}]}
+  - name: tell
+    parameters: [{name: to, schema: {type: string}}]
+    steps: [{name: mail, job: {image: x, args: ["${ params.to + run.name }"]}}]
+    outputs: [{name: id, value: "${ steps.mail.outputs.id }"}]
   parameters: [{name: mail, schema: {type: string}}]
   steps:
   - {name: a, template: {name: tell, params: {to: "${ params.mail }"}}}
@@ -212,7 +222,11 @@ a timeout inside may be as long as the one around it:
 a wait that is cut short by its timeout on purpose:
   steps: [{name: w, wait: {duration: 1h}, timeout: 10m, catch: [{errors: [Timeout], steps: [{name: note, set: {late: true}}]}]}]
 a block of control steps may catch what the engine raises:
-  steps: [{name: p, timeout: 1m, steps: [{name: w, wait: {condition: "${ vars.x == 1 }"}}, {name: s, set: {x: 1}}], catch: [{errors: [Timeout, ExpressionError, "*"], steps: [{name: n, set: {x: 2}}]}]}]
+  steps:
+  - name: p
+    timeout: 1m
+    steps: [{name: w, wait: {condition: "${ vars.x == 1 }"}}, {name: s, set: {x: 1}}]
+    catch: [{errors: [Timeout, ExpressionError, "*"], steps: [{name: n, set: {x: 2}}]}]
 a literal dollar and brace is no expression:
   steps: [{name: a, job: {image: x, args: ["$${ not.cel", "$HOME", "{}"]}}]
 """

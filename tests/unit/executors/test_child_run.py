@@ -14,7 +14,14 @@ RUN = RunRef("uid-1", "order-7f2", "shop")
 INPUTS = {"workflow": {"name": "ship", "revision": 3}, "parameters": {"n": 1}}
 CALLER: dict[str, Any] = {
     "metadata": {"name": "order-7f2", "namespace": "shop", "uid": "uid-1", "annotations": {names.ANNOTATION_STARTED_BY: "ada"}},
-    "spec": {"serviceAccountName": "shop", "jobLabels": {"team": "a"}, "priority": 5, "ttl": {"failed": "1d"}, "suspend": True, "timeout": "1h"},
+    "spec": {
+        "serviceAccountName": "shop",
+        "jobLabels": {"team": "a"},
+        "priority": 5,
+        "ttl": {"failed": "1d"},
+        "suspend": True,
+        "timeout": "1h",
+    },
 }
 
 

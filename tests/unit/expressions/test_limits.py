@@ -60,6 +60,7 @@ def test_what_hurts_on_large_data_fails_at_once(name: str) -> None:
         ("params.names.distinct().size()", {"names": [f"name-{i % 100}" for i in range(9000)]}),
         ("params.lines.sortBy(l, l.qty)[0].sku", {"lines": [{"sku": f"sku-{i}", "qty": -i} for i in range(1000)]}),
         ("params.numbers.sum()", {"numbers": list(range(9000))}),
+        ("lists.range(params.names.size() + 1).size()", {"names": ["a name"] * 500}),
         ("lists.range(params.names.size()).map(i, params.names[i])", {"names": ["a name"] * 500}),
         ("sets.contains(params.ids, params.some)", {"ids": [f"id-{i}" for i in range(1000)], "some": ["id-1", "id-99"]}),
         ("json.decode(params.t).size()", {"t": "[" + "1," * 9_999 + "1]"}),

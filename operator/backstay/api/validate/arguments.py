@@ -18,13 +18,14 @@ def check_template_arguments(spec: WorkflowSpec) -> Iterator[Problem]:
 
 def check_arguments(spec: WorkflowSpec, target_of: Callable[[Step], WorkflowSpec | None]) -> Iterator[Problem]:
     """Yield what is given and never fits; `target_of` gives what a step calls, None where it calls nothing, or nobody knows what."""
-    types = Types(spec)
+    types: Types | None = None
     for listing in listings(spec):
         for index, step in enumerate(listing.steps):
             action = step.template or step.workflow
             target = target_of(step) if action is not None else None
             if action is None or target is None:
                 continue
+            types = types or Types(spec)
             here = Site("", None, listing.levels(index), listing.extra, listing.home)
             wanted = {parameter.name: type_of(parameter.schema_) for parameter in target.parameters}
             for name, value in action.params.items():

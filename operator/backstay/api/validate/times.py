@@ -56,7 +56,7 @@ def _check_wait(step: Step, path: str, limit: tuple[timedelta, str] | None) -> I
         return
     if step.timeout is not None and duration > step.timeout and not any(matches("Timeout", catch.errors) for catch in step.catch):
         words = f"the wait of {format_duration(duration)} is never over: its timeout of {format_duration(step.timeout)} ends it before"
-        yield Problem(f"{path}.wait.duration", f"{words}; make one of them fit the other")
+        yield Problem(f"{path}.wait.duration", f"{words}; make one of them fit the other", "warning")
     elif step.timeout is None and limit is not None and duration > limit[0]:
         words = f"the wait of {format_duration(duration)} is never over: the timeout of {limit[1]} around it is {format_duration(limit[0])}"
         yield Problem(f"{path}.wait.duration", f"{words}; make one of them fit the other", "warning")

@@ -1,0 +1,123 @@
+"""What is seen of Jobs and Pods: whatever comes first, and at a cost that does not grow with what has ended."""
+
+from typing import Any, cast
+
+import pytest
+
+from backstay.engine.model import JobState
+from backstay.executors import job
+from backstay.kube.client import Client
+from backstay.kube.resources import JOBS
+from backstay.runtime.jobs import JobWatch
+from tests.simulation.test_crashes import outcome
+from tests.support.fake_api import FakeApi
+from tests.support.operating import ended, eventually, operating
+
+RUN = "run-1"
+
+
+class Seen:
+    """A JobWatch that hears of a modelled cluster only what a test tells it."""
+
+    def __init__(self) -> None:
+        self.api = FakeApi(lambda job: None)
+        self.woken: list[str] = []
+        self.gone: list[str] = []
+        self.watch = JobWatch(cast(Client, self.api), "shop", self._wake, lambda run, seen: self.gone.append(seen.name))
+
+    def _wake(self, run_uid: str) -> bool:
+        self.woken.append(run_uid)
+        return True
+
+    async def make(self, name: str = "j1") -> dict[str, Any]:
+        meta = {"name": name, "namespace": "shop", "labels": {"backstay.dev/run": RUN}}
+        template = {"metadata": {"labels": {"backstay.dev/run": RUN}}, "spec": {}}
+        await self.api.create(JOBS, "shop", {"metadata": meta, "spec": {"template": template}})
+        return self.api.objects["jobs", "shop", name]
+
+    def hear_job(self, event: str = "MODIFIED", name: str = "j1") -> None:
+        self.watch.jobs._follow(event, self.api.objects["jobs", "shop", name])
+
+    def hear_pod(self, event: str = "MODIFIED", name: str = "j1-x") -> None:
+        self.watch.pods._follow(event, self.api.objects["pods", "shop", name])
+
+    async def state(self, name: str = "j1") -> tuple[JobState, str | None]:
+        fact = (await self.watch.facts("shop", RUN))[name]
+        return fact.state, fact.output
+
+
+async def test_a_pod_that_is_seen_before_its_job_counts_when_the_job_is_seen() -> None:
+    seen = Seen()
+    await seen.make()
+    seen.api.finish_job(0, (0, "out"))
+    seen.hear_pod()
+    assert await seen.watch.facts("shop", RUN) == {}
+    seen.hear_job()
+    assert (await seen.state(), seen.woken) == ((JobState.SUCCEEDED, "out"), [RUN])
+
+
+async def test_a_job_that_was_just_made_and_whose_pod_has_ended_already_wakes_its_run() -> None:
+    seen = Seen()
+    made = await seen.make()
+    created = job.seen_job(made)
+    seen.api.finish_job(0, (0, "out"))
+    seen.hear_pod()
+    assert seen.woken == []
+    seen.watch.remember(created)
+    assert (seen.woken, await seen.state()) == ([RUN], (JobState.SUCCEEDED, "out"))
+
+
+async def test_a_job_that_was_just_made_wakes_nobody() -> None:
+    seen = Seen()
+    seen.watch.remember(job.seen_job(await seen.make()))
+    seen.hear_job("ADDED")
+    assert (seen.woken, await seen.state()) == ([], (JobState.ACTIVE, None))
+
+
+async def test_where_the_end_of_a_job_is_seen_before_its_pod_the_server_is_asked_once_and_the_answer_is_kept() -> None:
+    seen = Seen()
+    await seen.make()
+    seen.api.finish_job(0, (0, "out"))
+    seen.api.objects["pods", "shop", "j1-x"]["metadata"]["labels"]["batch.kubernetes.io/job-name"] = "j1"
+    seen.hear_job()
+    assert await seen.state() == (JobState.SUCCEEDED, "out")
+    seen.api.silent.add("pods")
+    assert await seen.state() == (JobState.SUCCEEDED, "out")
+
+
+async def test_a_job_that_is_deleted_is_not_seen_any_more_and_told() -> None:
+    seen = Seen()
+    await seen.make()
+    seen.hear_job()
+    seen.hear_job("DELETED")
+    assert (await seen.watch.facts("shop", RUN), seen.gone, seen.woken) == ({}, ["j1"], [RUN, RUN])
+
+
+async def test_jobs_of_another_namespace_do_not_count() -> None:
+    seen = Seen()
+    await seen.make()
+    seen.hear_job()
+    assert await seen.watch.facts("other", RUN) == {}
+
+
+async def test_what_is_heard_of_one_job_costs_nothing_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def judged(count: int) -> int:
+        calls = 0
+        real = job.fact
+
+        def counted(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return real(*arguments)
+
+        api = FakeApi(outcome)
+        steps = [{"name": f"s{number}", "job": {"image": "ok"}} for number in range(count)]
+        api.apply_run({"workflow": {"inline": {"steps": steps}}})
+        with monkeypatch.context() as patch:
+            patch.setattr(job, "fact", counted)
+            async with operating(api):
+                await eventually(lambda: ended(api))
+        return calls
+
+    few, many = await judged(10), await judged(40)
+    assert many < 6 * few
