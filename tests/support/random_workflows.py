@@ -311,7 +311,19 @@ def loop(dice: Dice, depth: int) -> Step:
 
 
 def for_each(dice: Dice, depth: int) -> Step:
-    spec: Step = dict(dice.pick(({"count": 2}, {"in": "${ params.items }"}, {"in": {"b": 2, "a": 1}}, {"count": 3}, {"count": 0}, {"in": [5, 6]}, {"in": "${ vars.n }"})))
+    spec: Step = dict(
+        dice.pick(
+            (
+                {"count": 2},
+                {"in": "${ params.items }"},
+                {"in": {"b": 2, "a": 1}},
+                {"count": 3},
+                {"count": 0},
+                {"in": [5, 6]},
+                {"in": "${ vars.n }"},
+            )
+        )
+    )
     spec["parallelism"] = dice.pick((10, 1, 2))
     if dice.often(70):
         spec["tolerate"] = dice.pick((1, "50%", 0))
@@ -333,4 +345,23 @@ def iterated(dice: Dice, depth: int) -> list[Step]:
 
 Action = Callable[[Dice, int], Step]
 LEAVES: tuple[Action, ...] = (job, job, job, set_, wait, job, set_, wait, fail, job, job, end)
-ANY: tuple[Action, ...] = (job, set_, wait, block, parallel, parallel, switch, dag, race, loop, for_each, for_each, parallel, dag, job, wait, fail, end)
+ANY: tuple[Action, ...] = (
+    job,
+    set_,
+    wait,
+    block,
+    parallel,
+    parallel,
+    switch,
+    dag,
+    race,
+    loop,
+    for_each,
+    for_each,
+    parallel,
+    dag,
+    job,
+    wait,
+    fail,
+    end,
+)

@@ -123,11 +123,15 @@ class Story:
 
     def moment(self, path: str, what: str) -> int:
         """The number of the entry with which a step begins (the first visit of it) or ends (the last one). Raises Wrong where it does not."""
-        numbers = [(self.began if what == "begins" else self.ended).get(visit) for visit in self.of(path)]
-        if not numbers or None in numbers:
+        numbers = [self.visit(visit, what) for visit in self.of(path) or [path]]
+        return min(numbers) if what == "begins" else max(numbers)
+
+    def visit(self, path: str, what: str) -> int:
+        """The same of one visit, by its own path."""
+        number = (self.began if what == "begins" else self.ended).get(path)
+        if number is None:
             raise Wrong(f"{path} never {what}; there are {', '.join(self.began)}")
-        known = [number for number in numbers if number is not None]
-        return min(known) if what == "begins" else max(known)
+        return number
 
 
 class Wrong(Exception):
@@ -151,9 +155,8 @@ def _check(line: str, story: Story) -> None:
     elif match := _OVERLAP.fullmatch(line):
         pairs = [(one, two) for one in story.of(match[1]) for two in story.of(match[2])]
         for one, two in pairs:
-            overlap = max(story.moment(one, "begins"), story.moment(two, "begins")) < min(
-                story.moment(one, "ends"), story.moment(two, "ends")
-            )
+            begun, ended = ([story.visit(visit, what) for visit in (one, two)] for what in ("begins", "ends"))
+            overlap = max(begun) < min(ended)
             _require(overlap is not bool(match[3]), f"{one} and {two} {'overlap' if overlap else 'do not'}")
         _require(bool(pairs), "one of them never begins")
     elif match := _TIMES.fullmatch(line):

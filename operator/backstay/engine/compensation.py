@@ -29,7 +29,9 @@ def to_undo(program: Program, steps: Mapping[str, StepRecord]) -> list[StepRecor
     """
     speaking = {path: record for path, record in steps.items() if record.phase in _WENT_WELL and _undoable(program, path)}
     free = [
-        record for path, record in speaking.items() if record.phase is Phase.SUCCEEDED and not any(outer in speaking for outer in around(path))
+        record
+        for path, record in speaking.items()
+        if record.phase is Phase.SUCCEEDED and not any(outer in speaking for outer in around(path))
     ]
     return sorted(free, key=lambda record: record.sequence, reverse=True)
 

@@ -45,7 +45,7 @@ class Crew:
         except Stop as stop:
             self.stop = stop
         except Jump as jump:
-            self.jump = jump
+            self.jump = self.jump or jump  # of several at one moment, the one that is written first
         self.live.pop(name)
 
     def stopped(self) -> Generator[None, None, bool]:

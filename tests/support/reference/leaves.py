@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def job(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
     defaults = run.spec.get("defaults", {})
     retry = step.get("retry") or run.retry or {"maxAttempts": 1}
+    run.opened(step, path, scope)
     limit = length_of(step.get("attemptTimeout", defaults.get("attemptTimeout")))
     for number in range(1, retry.get("maxAttempts", 3) + 1):
         run.account.attempts[path] = number
@@ -64,6 +65,7 @@ def wait(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
     due = run.now + parse_duration(scope.value(wait["duration"])) if "duration" in wait else None
     if due is not None:
         run.due[path] = due
+    run.opened(step, path, scope)
     if "opens" in step:
         yield  # which of several events is the first is only judged when all are open
     while not (scope.holds(wait["condition"]) if due is None else run.reached(due)):

@@ -182,7 +182,6 @@ class Reference:
                     self.end(step, path, listing, scope, "Skipped")
                     return
                 self.begin(path)
-                listing.views[step["name"]] = view_of("Running")
                 outputs = yield from self.limited(step, path, scope)
             except EvaluationError as error:
                 raise Fault("ExpressionError", path) from error
@@ -243,6 +242,11 @@ class Reference:
     def begin(self, path: str) -> None:
         self.account.began.setdefault(path, self.now)
         self.changes += 1
+
+    def opened(self, step: Spec, path: str, scope: Scope) -> None:
+        """What the step had to know to begin is known: from now on expressions see that it runs, and no longer its last lap."""
+        if scope.lists and ":compensate" not in path and "opens" not in step:
+            scope.lists[0].views[step["name"]] = view_of("Running")
 
     def end(self, step: Spec, path: str, listing: Listing, scope: Scope, phase: str, outputs: Json = None) -> None:
         self.begin(path)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def block(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
+    run.opened(step, path, scope)
     return (yield from run.list(run.top if path == "/" else Listing(path, step["steps"]), scope))
 
 
@@ -40,6 +41,7 @@ def side_by_side(
     run: "Reference", step: Spec, path: str, scope: Scope, branches: Mapping[str, Sequence[Spec]], needed: int, *, cancel_rest: bool
 ) -> Going:
     """Lists that go on at the same time, until so many have succeeded. The rest is stopped, or goes on beside what follows."""
+    run.opened(step, path, scope)
     lists = {name: Listing(f"{path}/{name}", steps) for name, steps in branches.items()}
     crew = Crew(run, {name: run.list(listing, scope) for name, listing in lists.items()})
 
@@ -72,6 +74,7 @@ def side_by_side(
 
 
 def dag(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
+    run.opened(step, path, scope)
     spec = step["dag"]
     steps = {item["name"]: item for item in spec["steps"]}
     needs = {name: [_dependency(given) for given in item.get("dependsOn", ())] for name, item in steps.items()}
@@ -130,6 +133,7 @@ def dag(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
 
 
 def race(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
+    run.opened(step, path, scope)
     branches = {branch.get("name", str(index)): branch for index, branch in enumerate(step["race"])}
     listing = Listing(path, [{"name": name, "wait": branch["wait"], "opens": True} for name, branch in branches.items()])
     crew = Crew(run, {item["name"]: run.step(item, listing.path(item["name"]), listing, scope) for item in listing.steps})
@@ -160,6 +164,8 @@ def loop(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
             break
         if index >= spec.get("maxIterations", 1000):
             raise Fault("LimitExceeded", path)
+        if not index:
+            run.opened(step, path, scope)
         inside, listing = scope.knowing({"index": index}), Listing(f"{path}[{index}]", spec["steps"])
         run.changes += 1
         yield from run.list(listing, inside)
@@ -172,6 +178,7 @@ def for_each(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
     items = _items(scope.value(spec["in"])) if "in" in spec else list(range(_number(scope.value(spec["count"]))))
     if len(items) > spec.get("maxItems", 10_000):
         raise Fault("LimitExceeded", path)
+    run.opened(step, path, scope)
     crew, scopes, collected, begun = Crew(run), {}, {}, 0
 
     def outputs() -> dict[str, Json]:

@@ -199,3 +199,16 @@ spec:
       {wait: {duration: 2m}}]}]
 """
     assert {finding.problem.path: finding.line for finding in found(text).findings}[path] == line
+
+
+def test_what_is_given_to_another_workflow_by_an_expression_is_of_the_type_that_it_asks_for() -> None:
+    head = "apiVersion: backstay.dev/v1alpha1\nkind: Workflow\nmetadata: {name: %s}\nspec:\n"
+    child = (
+        head % "child"
+        + '  parameters: [{name: size, schema: {type: integer}}]\n  steps: [{name: a, job: {image: x, args: ["${ params.size }"]}}]\n'
+    )
+    caller = head % "caller" + '  steps:\n  - {name: call, workflow: {name: child, params: {size: "${ run.name }"}}}\n'
+    assert lines(found(caller, child)) == [
+        'file1.yaml:6: steps[0].workflow.params.size: this gives text, and "size" must be a whole number'
+    ]
+    assert lines(found(caller.replace("run.name", "run.name.size()"), child)) == []

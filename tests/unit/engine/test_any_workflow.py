@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backstay.engine.model import ENDED, Fault, Hold, JobState, Phase
+from tests.support.random_workflows import workflow
 from tests.support.world import World
 
 
@@ -156,6 +157,22 @@ moves = st.sampled_from(
 @given(bodies, st.lists(st.tuples(moves, st.integers(0, 100)), max_size=40))
 def test_any_workflow_ends_and_undoes_what_it_did(steps: list[dict[str, Any]], script: list[tuple[str, int]]) -> None:
     world = World(yaml.dump({"compensationTimeout": "1h", "steps": with_targets(copy.deepcopy(steps))}, Dumper=NoAliases))
+    for move, pick in script:
+        play(world, move, pick)
+    finish(world)
+    assert world.state.run.is_finished
+    assert world.running == []
+    assert not world.finalizer
+    assert all(record.phase in ENDED for record in world.state.steps.values())
+    check_undoing(world)
+
+
+@settings(max_examples=int(os.environ.get("BACKSTAY_EXAMPLES", "150")) // 2, deadline=None)
+@given(st.binary(min_size=96, max_size=96), st.lists(st.tuples(moves, st.integers(0, 100)), max_size=30))
+def test_any_workflow_of_all_structures_ends_and_undoes_what_it_did(seed: bytes, script: list[tuple[str, int]]) -> None:
+    """The workflows that are held against the reference (iterations among them), here with all that can happen around them."""
+    spec, _, _ = workflow(seed)
+    world = World(yaml.dump({**spec, "compensationTimeout": "1h"}, Dumper=NoAliases))
     for move, pick in script:
         play(world, move, pick)
     finish(world)
