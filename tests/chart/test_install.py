@@ -26,7 +26,7 @@ GROUPS = {
     "deployments": "apps",
     "customresourcedefinitions": "apiextensions.k8s.io",
 }
-GROUPS |= dict.fromkeys(("workflows", "workflowruns", "semaphores"), "backstay.dev")
+GROUPS |= dict.fromkeys(("workflows", "workflowruns", "workflowjournals", "semaphores"), "backstay.dev")
 GROUPS |= dict.fromkeys(("roles", "rolebindings", "clusterroles", "clusterrolebindings"), "rbac.authorization.k8s.io")
 
 
@@ -81,7 +81,10 @@ def each_of(namespace: str | None, *words: str) -> list[tuple[str, str, str | No
 
 NEEDED = (
     "list,watch workflows",
-    "get,list,watch,patch,delete workflowruns",
+    "get,list,watch,create,patch,delete workflowruns",
+    "list,create workflowjournals",
+    "get,create persistentvolumeclaims",
+    "impersonate serviceaccounts",
     "patch workflows/status workflowruns/status",
     "update workflowruns/finalizers",
     "list,watch,create,patch,delete semaphores",
@@ -93,7 +96,9 @@ NEEDED = (
 )
 FORBIDDEN = (
     "get,create,update,patch,delete,deletecollection workflows",
-    "create,update,deletecollection workflowruns",
+    "update,deletecollection workflowruns",
+    "get,watch,update,patch,delete,deletecollection workflowjournals",
+    "list,watch,update,patch,delete persistentvolumeclaims",
     "update workflows/status workflowruns/status semaphores/status",
     "get,update,deletecollection semaphores",
     "update,patch,deletecollection jobs jobs/status",
@@ -104,7 +109,7 @@ FORBIDDEN = (
     "create serviceaccounts serviceaccounts/token deployments",
     "get,list,watch,create,update,patch,delete namespaces customresourcedefinitions nodes",
     "create,bind,escalate roles clusterroles rolebindings clusterrolebindings",
-    "impersonate users groups serviceaccounts",
+    "impersonate users groups",
 )
 
 

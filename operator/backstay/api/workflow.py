@@ -5,11 +5,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from backstay.api.actions.structures import Dag
 from backstay.api.base import Duration, Identifier, Json, JsonObject, Model, Name, Text, unique
 from backstay.api.meta import Condition
 from backstay.api.policies import Catch, Retry
 from backstay.api.semaphore import Concurrency
-from backstay.api.steps import Dag, Steps
+from backstay.api.steps import Steps
 from backstay.api.workspaces import Workspaces
 
 
@@ -113,7 +114,14 @@ class WorkflowSpec(Model):
         found = next((template for template in self.templates if template.name == name), None)
         if found is None:
             return None
-        own = {"parameters": found.parameters, "steps": found.steps, "dag": None, "outputs": found.outputs, "catch": (), "concurrency": None}
+        own = {
+            "parameters": found.parameters,
+            "steps": found.steps,
+            "dag": None,
+            "outputs": found.outputs,
+            "catch": (),
+            "concurrency": None,
+        }
         return self.model_copy(update=own)
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+from backstay.api.actions.structures import Dependency
 from backstay.api.policies import Retry
-from backstay.api.steps import Dependency, Step
+from backstay.api.steps import Step
 from backstay.api.workflow import Defaults, WorkflowSpec
 from backstay.engine.model import Json, StepRecord
 from backstay.engine.outputs import Declared

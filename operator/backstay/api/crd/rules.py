@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from backstay.api.actions.structures import Parallel
 from backstay.api.journal import WorkflowJournalSpec
 from backstay.api.run import WorkflowRef, WorkflowRunSpec
 from backstay.api.semaphore import Concurrency, SemaphoreSpec
-from backstay.api.steps import Compensate, FailAction, Parallel, Step, WaitAction, actions
+from backstay.api.steps import Compensate, FailAction, Step, WaitAction, actions
 from backstay.api.workflow import WorkflowSpec
 
 Rule = tuple[str, str]

@@ -6,7 +6,8 @@ each other; what is not among them stays unjudged.
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from backstay.api.steps import Dag, Parallel, Step
+from backstay.api.actions.structures import Dag, Parallel
+from backstay.api.steps import Step
 from backstay.api.validate.arguments import check_arguments
 from backstay.api.validate.places import listings, structures
 from backstay.api.validate.sites import sites

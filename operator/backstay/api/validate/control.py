@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from backstay.api.steps import DEFAULT_CASE, Parallel, RaceBranch, Step, Switch
+from backstay.api.actions.structures import DEFAULT_CASE, Parallel, Switch
+from backstay.api.steps import RaceBranch, Step
 from backstay.api.validate.places import Level, Listing, listings, structures
 from backstay.api.workflow import WorkflowSpec
 from backstay.errors import Problem

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any, Final
 
+from backstay.api.actions.structures import Awaited, Parallel, SwitchMode
 from backstay.api.faults import ANY
-from backstay.api.steps import Awaited, Parallel, Step, SwitchMode
+from backstay.api.steps import Step
 from backstay.api.validate.constants import UNKNOWN, constant, is_always
 from backstay.api.validate.places import Leaf, Listing, listings, parts_of, structures
 from backstay.api.validate.reach import list_leaves

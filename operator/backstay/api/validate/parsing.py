@@ -8,10 +8,10 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from backstay.api.actions.job import ENV_NAME_PATTERN
 from backstay.api.base import ERROR_TYPE_PATTERN, IDENTIFIER_PATTERN, NAME_PATTERN, Model
 from backstay.api.run import WorkflowRunSpec
 from backstay.api.semaphore import SemaphoreSpec
-from backstay.api.steps import ENV_NAME_PATTERN
 from backstay.api.validate.fields import fields_of, model_at, owner_of
 from backstay.api.validate.limits import MAX_PARAMETERS_BYTES, MAX_SPEC_BYTES, check_json
 from backstay.api.workflow import WorkflowSpec

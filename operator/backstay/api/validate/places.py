@@ -7,9 +7,10 @@ from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
+from backstay.api.actions.structures import Dag
 from backstay.api.base import Model
 from backstay.api.policies import Catch
-from backstay.api.steps import Dag, Step, actions
+from backstay.api.steps import Step, actions
 from backstay.api.validate.sees import Extra, names_inside
 from backstay.api.workflow import Parameter, Template, WorkflowSpec
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from backstay.api.actions.structures import Awaited
 from backstay.api.faults import matches
 from backstay.api.policies import Catch
-from backstay.api.steps import Awaited, Step
+from backstay.api.steps import Step
 from backstay.api.validate.constants import is_always
 from backstay.api.validate.places import Listing, jumps_of, listings, structures
 from backstay.api.workflow import WorkflowSpec

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from backstay.api.steps import DEFAULT_CASE, Step, SwitchMode, actions
+from backstay.api.actions.structures import DEFAULT_CASE, SwitchMode
+from backstay.api.steps import Step, actions
 from backstay.api.validate.places import Level, Listing, listings, structures
 from backstay.api.validate.sites import Site
 from backstay.api.workflow import WorkflowSpec

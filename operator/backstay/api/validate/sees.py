@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from backstay.api.actions.http import HttpAction, HttpError
 from backstay.api.actions.iteration import ForEach, While
 from backstay.api.actions.resource import OBJECT, ResourceAction, ResourceWait
-from backstay.api.steps import Case, Step, WaitAction
+from backstay.api.actions.structures import Case
+from backstay.api.steps import Step, WaitAction
 
 if TYPE_CHECKING:
     from backstay.api.validate.places import Listing

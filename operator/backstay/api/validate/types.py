@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from backstay.api.steps import Step, SwitchMode
+from backstay.api.actions.structures import SwitchMode
+from backstay.api.steps import Step
 from backstay.api.validate.places import Home, Level, Listing, bodies_of, inside_of, structures
 from backstay.api.validate.references import ERROR_FIELDS, RUN_FIELDS
 from backstay.api.validate.schemas import InvalidSchema, compile_schema

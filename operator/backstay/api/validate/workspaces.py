@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from backstay.api.actions.job import JobAction
 from backstay.api.base import QUANTITY_PATTERN
-from backstay.api.steps import JobAction
 from backstay.api.validate.places import listings
 from backstay.api.workflow import WorkflowSpec
 from backstay.errors import InvalidExpression, Problem

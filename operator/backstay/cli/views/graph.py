@@ -14,23 +14,10 @@ from typing import Any
 from backstay.api.actions.child import TemplateAction, WorkflowAction
 from backstay.api.actions.control import CancelAction, GotoAction
 from backstay.api.actions.iteration import ForEach, While
+from backstay.api.actions.job import JobAction
+from backstay.api.actions.structures import Awaited, Dag, Dependency, Parallel, Switch, SwitchMode
 from backstay.api.policies import Catch
-from backstay.api.steps import (
-    Awaited,
-    Compensate,
-    Dag,
-    Dependency,
-    EndAction,
-    FailAction,
-    JobAction,
-    Parallel,
-    RaceBranch,
-    Step,
-    Switch,
-    SwitchMode,
-    WaitAction,
-    action_of,
-)
+from backstay.api.steps import Compensate, EndAction, FailAction, RaceBranch, Step, WaitAction, action_of
 from backstay.api.workflow import WorkflowSpec
 from backstay.cli.views.text import clean, one_line
 from backstay.engine.model import StepRecord

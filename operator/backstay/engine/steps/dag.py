@@ -25,7 +25,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
-from backstay.api.steps import Awaited, Dag, Dependency
+from backstay.api.actions.structures import Awaited, Dag, Dependency
 from backstay.engine import lifecycle
 from backstay.engine.lifecycle import advance, begun, skip, stop_list, succeed
 from backstay.engine.model import Json, Phase, StepRecord

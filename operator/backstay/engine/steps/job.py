@@ -27,9 +27,9 @@ from typing import Any, Final
 
 import orjson
 
+from backstay.api.actions.job import JobAction
 from backstay.api.base import format_duration
 from backstay.api.faults import DISRUPTIONS
-from backstay.api.steps import JobAction
 from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed, waited
 from backstay.engine.model import Fault, Hold, JobFact, JobState, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node

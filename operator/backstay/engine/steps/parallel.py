@@ -25,7 +25,7 @@ Example:
 from dataclasses import dataclass
 from datetime import datetime
 
-from backstay.api.steps import Parallel
+from backstay.api.actions.structures import Parallel
 from backstay.engine import lifecycle
 from backstay.engine.lifecycle import Outcome, Standing, advance_list, begun, stop_list, succeed
 from backstay.engine.model import Fault, Json, Phase, StepRecord

@@ -23,7 +23,7 @@ Example:
 
 from dataclasses import dataclass
 
-from backstay.api.steps import DEFAULT_CASE, Switch, SwitchMode
+from backstay.api.actions.structures import DEFAULT_CASE, Switch, SwitchMode
 from backstay.engine import lifecycle
 from backstay.engine.lifecycle import Outcome, begun, succeed
 from backstay.engine.model import Json, Phase, StepRecord
