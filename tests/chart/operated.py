@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from backstay.names import GROUP
 from tests.chart.helm import CHART, NAMESPACE, Manifest, parsed, run_helm
 from tests.cluster.control_plane import ControlPlane
 from tests.scenarios.manifests import ONE, run_of
@@ -98,12 +99,8 @@ class Release:
 
     def wait_until_served(self) -> None:
         """Wait until a run can be made: an API server that enters who started it needs up to 5 s to learn of a new kind (503 until then)."""
-        kinds = (
-            "crd/workflows.backstay.dev",
-            "crd/workflowruns.backstay.dev",
-            "crd/workflowjournals.backstay.dev",
-            "crd/semaphores.backstay.dev",
-        )
+        there = self.cluster.api.list("customresourcedefinitions", None)
+        kinds = [f"crd/{crd['metadata']['name']}" for crd in there if crd["spec"]["group"] == GROUP]
         self.cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *kinds)
         wait_for(self._takes_runs, what="no run can be made")
 

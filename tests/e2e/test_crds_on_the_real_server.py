@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from backstay.api.steps import Compensate, Step, actions
 from tests.cluster.control_plane import ControlPlane
 from tests.support.kubectl import Kubectl
 from tests.support.waiting import wait_for
@@ -60,7 +61,7 @@ def test_both_are_structural(kubectl: Kubectl) -> None:
     ("path", "words"),
     [
         ("wfrun.spec.workflow.inline.steps", ("job", "Run a container to its end.", "-required-")),
-        ("wf.spec.steps.parallel.branches.steps.job", ("The container image; may hold expressions in ${ }.", "enum: Always, IfNotPresent, Never")),
+        ("wf.spec.steps.dag.steps.job", ("The container image; may hold expressions in ${ }.", "enum: Always, IfNotPresent, Never")),
         ("workflow.spec.steps.retry.maxAttempts", ("Attempts in all, the first one included. Default: 3.",)),
         ("wfrun.status.conditions", ("When status last changed.",)),
     ],
@@ -81,7 +82,7 @@ def inline(*steps: dict[str, Any]) -> dict[str, Any]:
     return run("refused", {"workflow": {"inline": {"steps": list(steps)}}})
 
 
-ACTIONS = "a step has exactly one action: job, set, wait, steps, dag, parallel, switch, fail, end"
+ACTIONS = f"a step has exactly one action: {', '.join(actions(Step))}"
 BRANCHES = [{"name": "b", "steps": [ONE_STEP]}]
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
@@ -123,7 +124,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         workflow("refused", {"steps": [{**ONE_STEP, "compensate": {}}]}),
         "spec.steps[0].compensate",
-        "compensate has exactly one action: job, steps",
+        f"compensate has exactly one action: {', '.join(actions(Compensate))}",
     ),
 ]
 

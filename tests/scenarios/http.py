@@ -76,13 +76,14 @@ def payment(example: Path, bank: Bank, name: str = "", **parameters: Any) -> Obj
 
 
 def test_payments_end_as_they_say_and_the_books_are_right(counter: Place, bank: Bank, cluster: Cluster) -> None:
+    before = {charge["id"] for charge in bank.books["charges"]}
     counter.apply(*(payment(example, bank) for example in PAYMENTS))
     runs = {example.stem: counter.ended(example.stem) for example in PAYMENTS}
     for example in PAYMENTS:
         status, expected = runs[example.stem]["status"], promised(example)
         assert (status["phase"], status.get("error", {}).get("type")) == (expected.phase, expected.error), status.get("error")
         assert expected.outputs is None or status["outputs"] == expected.outputs
-    assert sorted(charge["amount"] for charge in bank.books["charges"]) == [12.5, 13]
+    assert sorted(charge["amount"] for charge in bank.books["charges"] if charge["id"] not in before) == [12.5, 13]
     assert runs["declined"]["status"]["error"]["detail"] == "card 4111-0002 has no money left"
     assert undone(runs["out-of-stock"]) == ["charge"]
     first, second = bank.asked(runs["busy"], "charge")

@@ -26,6 +26,10 @@ class Kubectl:
         assert result.returncode == 0, f"kubectl {' '.join(arguments)}: {result.stderr}"
         return result.stdout
 
+    def succeeds(self, *arguments: str) -> bool:
+        """Tell whether kubectl does what it is asked."""
+        return self._run(arguments, None).returncode == 0
+
     def refused(self, *arguments: str, given: object = None) -> str:
         """Return what kubectl says on standard error when it fails, as it must."""
         result = self._run(arguments, given)

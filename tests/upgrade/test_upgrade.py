@@ -134,7 +134,8 @@ def _let_go(release: Release, notes: str, namespace: str) -> None:
     (line,) = [line.strip() for line in notes.splitlines() if "kubectl patch" in line]
     program, *arguments = shlex.split(line.replace("NAMESPACE", namespace).replace("NAME", "goes"))
     assert program == "kubectl"
-    release.cluster.kubectl(*arguments)
+    # The API server goes by an admission policy for a moment after it was deleted.
+    wait_for(lambda: release.cluster.kubectl.succeeds(*arguments), what="the finalizer cannot be taken off")
 
 
 def test_the_release_before_is_kept_with_its_chart_and_is_older_than_this_one() -> None:

@@ -236,3 +236,23 @@ def test_the_steps_of_a_compensation_are_tried_as_often_as_it_says(retry: str, a
         world.fail("a:compensate/x").pass_time("2m")
     assert world.condition("Stalled") == ("True", "CompensationFailed")
     assert world.step("a:compensate/x").attempt == attempts
+
+
+def test_a_parallel_is_undone_at_the_place_where_its_join_was_met_not_where_its_rest_ended() -> None:
+    """What came after the join saw it done: it is undone before."""
+    branches = "[{name: quick, steps: [{name: a, job: {image: i}}]}, {name: slow, steps: [{name: b, job: {image: i}}]}]"
+    world = World(
+        f"""
+steps:
+- name: quotes
+  parallel: {{join: Any, cancelRest: false, branches: {branches}}}
+  compensate: {{job: {{image: undo-quotes}}}}
+- {{name: order, job: {{image: order}}, compensate: {{job: {{image: undo-order}}}}}}
+- {{name: pay, job: {{image: pay}}}}
+"""
+    )
+    world.succeed("quotes/quick/a").succeed("order").succeed("quotes/slow/b")
+    world.fail("pay", "Declined")
+    assert world.running == ["order:compensate"]
+    world.succeed("order:compensate")
+    assert world.running == ["quotes:compensate"]

@@ -61,12 +61,12 @@ class Place:
     def inside_steps(self) -> "Place":
         return Place(self.levels - 1, self.entered + 1, self.is_costly or self.entered > 0)
 
-    def aside(self) -> "Place":
+    def aside(self, name: str) -> "Place":
         """Steps in a handler or a compensation count as one level deeper: every typed list makes the schema of a step larger by as much again.
 
         With as many handlers around as there may be, the rule that a step has one action would exceed the budget.
         """
-        return replace(self, levels=max(self.levels - 1, 0), is_costly=True)
+        return replace(self, levels=max(self.levels - 1, 0), is_costly=self.is_costly or name != _UNDO)
 
 
 def structural(model: type[Model], step_levels: int, models: Mapping[str, type[BaseModel]]) -> Schema:
@@ -87,7 +87,7 @@ class _Writer:
 
     def object(self, name: str, schema: Schema, place: Place, description: str) -> Schema:
         """Return the schema of a model."""
-        place = (place.aside() if name in _ASIDE else place).inside_model(name)
+        place = (place.aside(name) if name in _ASIDE else place).inside_model(name)
         if name == _UNDO and place.entered > 1:
             return {"description": f"{description} {_CHECKED_LATER}", "type": "object", "x-kubernetes-preserve-unknown-fields": True}
         fields = {field.alias or key: field for key, field in self._models[name].model_fields.items()}

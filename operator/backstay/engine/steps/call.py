@@ -24,18 +24,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import orjson
-
 from backstay.api.base import format_duration
 from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed
 from backstay.engine.model import CallFact, CallState, Fault, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
+from backstay.engine.policies.inputs import too_large
 from backstay.engine.scopes import Scope
 from backstay.engine.turn import Turn
 from backstay.names import job_name
-
-MAX_INPUT_BYTES = 128 * 1024
 
 
 class Call(ABC):
@@ -60,10 +57,8 @@ class Call(ABC):
 
     def _attempt(self, turn: Turn, node: Node, path: str, attempt: int, changes: Mapping[str, Any]) -> None:
         inputs = dict(self.inputs(turn, node, path))
-        size = len(orjson.dumps(inputs))
-        if size > MAX_INPUT_BYTES:
-            detail = f"the resolved {node.kind} takes {size:,} bytes of at most {MAX_INPUT_BYTES:,}; hand large data over by reference"
-            fail(turn, node, path, Fault("LimitExceeded", f"Too much data for {node.kind}", detail))
+        if fault := too_large(f"{node.kind} call", inputs):
+            fail(turn, node, path, fault)
             return
         record = turn.change_step(
             "AttemptStarted",

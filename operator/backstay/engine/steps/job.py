@@ -35,6 +35,7 @@ from backstay.engine.model import Fault, Hold, JobFact, JobState, Json, Phase, S
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
 from backstay.engine.policies.disruption import MAX_DISRUPTIONS, delay_after, words_of
+from backstay.engine.policies.inputs import too_large
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.turn import Turn
 from backstay.engine.workspaces import Mounted, compile_mounts, resolve
@@ -43,7 +44,6 @@ from backstay.names import OUTPUT_LIMIT_BYTES, job_name
 START_TIMEOUT: Final = timedelta(minutes=5)
 CONFIRM_AFTER: Final = timedelta(seconds=10)
 """A Job's UID enters the status with the next write; a write of its own is made for a Job that runs longer than this."""
-MAX_INPUT_BYTES: Final = 128 * 1024
 _TEXTS: Final = ("image", "working_dir")
 _LISTS: Final = ("command", "args")
 
@@ -95,10 +95,8 @@ class Job:
 
     def _attempt(self, turn: Turn, node: Node, path: str, attempt: int, changes: dict[str, Any], disruptions: int = 0) -> None:
         inputs = self._inputs(turn, node.body, path)
-        size = len(orjson.dumps(inputs))
-        if size > MAX_INPUT_BYTES:
-            detail = f"the resolved job takes {size:,} bytes of at most {MAX_INPUT_BYTES:,}; hand large data over by reference"
-            fail(turn, node, path, Fault("LimitExceeded", "Too much data for a job", detail))
+        if fault := too_large("job", inputs):
+            fail(turn, node, path, fault)
             return
         turn.change_step(
             "AttemptStarted",

@@ -33,8 +33,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-import orjson
-
 from backstay.api.actions.child import WorkflowAction
 from backstay.api.base import format_duration
 from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed
@@ -42,6 +40,7 @@ from backstay.engine.model import Fault, Json, Phase, RunFact, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
 from backstay.engine.paths import undone_by
+from backstay.engine.policies.inputs import too_large
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.turn import Turn
 from backstay.errors import EvaluationError
@@ -51,7 +50,6 @@ UNDO: Final = "undo"
 """Kind of the step that undoes a child run."""
 CONFIRM_AFTER: Final = timedelta(seconds=10)
 """The child's UID enters the status with the next write; a write of its own is made for a child that goes on for longer."""
-MAX_INPUT_BYTES: Final = 128 * 1024
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
@@ -82,7 +80,7 @@ class ChildRun:
 
     def _attempt(self, turn: Turn, node: Node, path: str, attempt: int, changes: dict[str, Any]) -> None:
         inputs = self._inputs(turn, node.body, path)
-        fault = _too_deep(turn, inputs) or _too_large(inputs)
+        fault = _too_deep(turn, inputs) or too_large("child run", inputs)
         if fault is not None:
             fail(turn, node, path, fault)
             return
@@ -273,14 +271,6 @@ def title_of(workflow: Json) -> str:
     """Return what a run runs, in a word: the name of its Workflow, and of the template in it."""
     name, template = workflow.get("name") or "inline", workflow.get("template")
     return f"{name}/{template}" if template else str(name)
-
-
-def _too_large(inputs: dict[str, Json]) -> Fault | None:
-    size = len(orjson.dumps(inputs))
-    if size <= MAX_INPUT_BYTES:
-        return None
-    detail = f"the child's parameters take {size:,} bytes of at most {MAX_INPUT_BYTES:,}; hand large data over by reference"
-    return Fault("LimitExceeded", "Too much data for a child run", detail)
 
 
 def _number(value: Json) -> int:

@@ -12,6 +12,7 @@ Stored objects are shared with every reader and never changed: `Stored.copy()` g
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from bisect import bisect_right
 from collections import deque
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
+
+from backstay.engine.codec import canonical
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 
@@ -110,6 +113,10 @@ class _Collection:
     waiters: set[asyncio.Event] = field(default_factory=set)
 
 
+_WHOLE_FLOATS: Final = re.compile(rb"\d\.0[,}\]]|\de[+\d]")
+"""Where a body may hold numbers that Go writes otherwise than we do: 3.0 as 3."""
+
+
 class Store:
     """All objects of one cluster. Not thread-safe: one event loop owns it."""
 
@@ -194,7 +201,11 @@ class Store:
     def _append(self, type_: ChangeType, key: Key, obj: dict[str, Any], previous: Stored | None) -> Stored:
         version = self._version + 1
         obj["metadata"]["resourceVersion"] = str(version)
-        stored = Stored(key, version, orjson.dumps(obj), obj)
+        body = orjson.dumps(obj)
+        if _WHOLE_FLOATS.search(body):
+            obj = canonical(obj)
+            body = orjson.dumps(obj)
+        stored = Stored(key, version, body, obj)
         if len(stored.body) > OBJECT_LIMIT_BYTES:
             raise TooLarge(f"{key.plural} {key.namespace}/{key.name} has {len(stored.body)} bytes, the limit is {OBJECT_LIMIT_BYTES}")
         change = Change(version, type_, stored, previous)
