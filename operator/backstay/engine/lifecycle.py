@@ -68,7 +68,7 @@ def _has_room(turn: Turn, node: Node) -> bool:
 
 def _begin(turn: Turn, node: Node, path: str) -> None:
     try:
-        if node.condition is not None and not _holds(turn, node, path):
+        if node.condition is not None and not turn.holds(node.condition, path, "if"):
             skip(turn, node, path, "its if is false")
             return
         if node.lock is None or lock.take(turn, node, path):
@@ -91,14 +91,6 @@ def open_event(turn: Turn, node: Node, path: str) -> StepRecord | None:
 def skip(turn: Turn, node: Node, path: str, reason: str) -> None:
     """A step is not begun at all."""
     turn.change_step("StepSkipped", path, kind=node.kind, phase=Phase.SKIPPED, finished_at=turn.now, reason=reason)
-
-
-def _holds(turn: Turn, node: Node, path: str) -> bool:
-    assert node.condition is not None
-    answer = turn.evaluate(node.condition, path)
-    if not isinstance(answer, bool):
-        raise EvaluationError(f"if: {answer!r} is neither true nor false")
-    return answer
 
 
 def _proceed(turn: Turn, node: Node, record: StepRecord) -> None:
