@@ -66,10 +66,9 @@ def keys(trip: Trip, word: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Restored:
-    """What was there when the backup was made, and the new cluster, in which the operator has just been installed."""
+    """The runs in the backup by name, and the new cluster, in which the operator has just been installed."""
 
     before: dict[str, Object]
-    backup: list[Object]
     release: Release
     place: Place
     trip: Trip
@@ -80,16 +79,17 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
     folder, files = tmp_path_factory.mktemp("old"), tmp_path_factory.mktemp("backup")
     with real_cluster(folder) as old:
         trip = Trip(old.place("trips"), tmp_path_factory.mktemp("books"))
-        before = _live(trip)
+        _live(trip)
         follow("Backup of the objects", old.kubeconfig, files)
+    backup = yaml.safe_load((files / "runs.yaml").read_text())["items"]
     with released(tmp_path_factory.mktemp("new")) as release:
         place = release.cluster.remade(trip.place)
         follow("Restore of the objects", release.cluster.kubeconfig, files, but="helm install")
-        yield Restored(before, yaml.safe_load((files / "runs.yaml").read_text())["items"], release, place, Trip(place, trip.folder))
+        yield Restored({run["metadata"]["name"]: run for run in backup}, release, place, Trip(place, trip.folder))
 
 
-def _live(trip: Trip) -> dict[str, Object]:
-    """Have runs in all states that matter, and return them."""
+def _live(trip: Trip) -> None:
+    """Have runs in all states that matter."""
     place = trip.place
     place.apply(workflow_of(steps(trip.step("one")), "saga"))
     wait_for(lambda: condition(place.workflow("saga"), "Ready") == "True", what="the workflow is not ready")
@@ -115,7 +115,6 @@ def _live(trip: Trip) -> dict[str, Object]:
     place.apply(run_of("young", trip.step("lunch"), dinner), run_by_name("pinned", "saga"))
     for word in ("dinner", "boat", "no-ferry"):
         trip.begun(word)
-    return {run["metadata"]["name"]: run for run in place.cluster.api.list("workflowruns", place.name)}
 
 
 @pytest.fixture
@@ -203,7 +202,7 @@ def test_a_workflow_comes_back_with_its_revisions_for_old_runs_and_new_ones(runn
 
 def test_a_run_that_is_created_without_its_status_is_a_new_run_and_does_everything_again(running: Restored) -> None:
     """Why the statuses are restored before the operator begins."""
-    (done,) = (run for run in running.backup if run["metadata"]["name"] == "done")
+    done = running.before["done"]
     elsewhere = Trip(running.release.cluster.place("naive"), running.trip.folder)
     made = elsewhere.place.create({**done, "metadata": {"name": "done"}})
     assert "status" not in made
