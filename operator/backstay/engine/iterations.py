@@ -5,11 +5,13 @@ entry whose fold drops the records of its steps), so that the size of the state 
 holds something that may have to be undone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
+from backstay.engine.lifecycle import stop_list
 from backstay.engine.model import Fault, Json, StepRecord
+from backstay.engine.node import Node
 from backstay.engine.paths import iteration
 from backstay.engine.turn import Turn
 
@@ -123,6 +125,12 @@ def forget_oldest(turn: Turn, path: str, progress: Progress) -> Progress:
     for index in surplus:
         turn.forget(iteration(path, index))
     return replace(progress, kept=progress.kept[len(surplus) :])
+
+
+def stop_iterations(turn: Turn, nodes: Sequence[Node], record: StepRecord) -> bool:
+    """Stop every iteration of a structure that goes on. Returns whether none does any more."""
+    ended = [stop_list(turn, nodes, iteration(record.path, index)) for index in progress_of(record).active]
+    return all(ended)
 
 
 def too_many(what: str, found: int, most: int, mend: str) -> Fault:

@@ -7,14 +7,15 @@ leave     a goto inside it leads out of it
 fail      an attempt went wrong: another attempt, a handler, or Failed
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple, cast
 
 from backstay.api.base import format_duration
 from backstay.api.faults import matches
-from backstay.engine.model import Fault, Phase, StepRecord
+from backstay.engine.model import Fault, Phase, StepRecord, broken_expression
 from backstay.engine.node import Event, Node
 from backstay.engine.paths import handler_prefix, in_lap, join
 from backstay.engine.policies import lock
@@ -67,24 +68,28 @@ def _has_room(turn: Turn, node: Node) -> bool:
 
 
 def _begin(turn: Turn, node: Node, path: str) -> None:
-    try:
+    with _failing_on_bad_expressions(turn, node, path):
         if node.condition is not None and not turn.holds(node.condition, path, "if"):
             skip(turn, node, path, "its if is false")
-            return
-        if node.lock is None or lock.take(turn, node, path):
+        elif node.lock is None or lock.take(turn, node, path):
             node.machine.begin(turn, node, path)
+
+
+@contextmanager
+def _failing_on_bad_expressions(turn: Turn, node: Node, path: str) -> Iterator[None]:
+    """An expression that cannot be evaluated is an error of the step."""
+    try:
+        yield
     except EvaluationError as error:
-        fail(turn, node, path, Fault("ExpressionError", "An expression failed", str(error)))
+        fail(turn, node, path, broken_expression(error))
 
 
 def open_event(turn: Turn, node: Node, path: str) -> StepRecord | None:
     """Begin to wait for something, of which a race decides when to look at it. Returns None where that may not begin yet."""
     machine = cast(Event, node.machine)
     if path not in turn.steps and turn.may_begin:
-        try:
+        with _failing_on_bad_expressions(turn, node, path):
             machine.open(turn, node, path)
-        except EvaluationError as error:
-            fail(turn, node, path, Fault("ExpressionError", "An expression failed", str(error)))
     return turn.steps.get(path)
 
 
@@ -105,20 +110,16 @@ def _proceed(turn: Turn, node: Node, record: StepRecord) -> None:
     elif lock.is_waiting(record) or (record.phase == Phase.RETRYING and not (turn.is_due(record.due_at) and turn.has_room)):
         return
     else:
-        try:
+        with _failing_on_bad_expressions(turn, node, record.path):
             node.machine.proceed(turn, node, record)
-        except EvaluationError as error:
-            fail(turn, node, record.path, Fault("ExpressionError", "An expression failed", str(error)))
 
 
 def _proceed_waiting_for_lock(turn: Turn, node: Node, record: StepRecord) -> None:
     if fault := lock.overdue(turn, record):
         fail(turn, node, record.path, fault)
     elif lock.take_at_last(turn, record):
-        try:
+        with _failing_on_bad_expressions(turn, node, record.path):
             node.machine.begin(turn, node, record.path)
-        except EvaluationError as error:
-            fail(turn, node, record.path, Fault("ExpressionError", "An expression failed", str(error)))
 
 
 # --------------------------------------------------------------------------------------------------------------- failing

@@ -17,7 +17,7 @@ from backstay.api.base import format_duration
 from backstay.api.semaphore import Concurrency, OnConflict
 from backstay.api.validate import check_parameters
 from backstay.engine.codec import time_from_json
-from backstay.engine.model import Fault, LockFact, State
+from backstay.engine.model import Fault, LockFact, State, broken_expression
 from backstay.engine.policies.lock import wants
 from backstay.engine.policies.queueing import Claim, Rate, Slots, ordinal
 from backstay.engine.program import Program
@@ -162,7 +162,7 @@ class Admission:
         except ValidationError as error:
             return Fault("InvalidWorkflow", "The limit of the workflow cannot be read", f"concurrency: {error.errors()[0]['msg']}")
         except (EvaluationError, InvalidExpression) as error:
-            return Fault("ExpressionError", "An expression failed", f"concurrency.key: {error}")
+            return broken_expression(f"concurrency.key: {error}")
 
     def _read(self, where: tuple[str, str], workflow: Object) -> Concurrency:
         """Read the limit of a Workflow, once for each of its versions. Raises ValidationError."""

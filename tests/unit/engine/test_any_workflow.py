@@ -160,11 +160,7 @@ def test_any_workflow_ends_and_undoes_what_it_did(steps: list[dict[str, Any]], s
     for move, pick in script:
         play(world, move, pick)
     finish(world)
-    assert world.state.run.is_finished
-    assert world.running == []
-    assert not world.finalizer
-    assert all(record.phase in ENDED for record in world.state.steps.values())
-    check_undoing(world)
+    check_end(world)
 
 
 @settings(max_examples=int(os.environ.get("BACKSTAY_EXAMPLES", "150")) // 2, deadline=None)
@@ -176,11 +172,7 @@ def test_any_workflow_of_all_structures_ends_and_undoes_what_it_did(seed: bytes,
     for move, pick in script:
         play(world, move, pick)
     finish(world)
-    assert world.state.run.is_finished
-    assert world.running == []
-    assert not world.finalizer
-    assert all(record.phase in ENDED for record in world.state.steps.values())
-    check_undoing(world)
+    check_end(world)
 
 
 def play(world: World, move: str, pick: int) -> None:
@@ -233,6 +225,15 @@ def finish(world: World) -> None:
                 if fact.deleting:
                     del world.jobs[name]
                     world.vanished.add(name)
+
+
+def check_end(world: World) -> None:
+    """All is over, nothing is left behind, and what was done is undone."""
+    assert world.state.run.is_finished
+    assert world.running == []
+    assert not world.finalizer
+    assert all(record.phase in ENDED for record in world.state.steps.values())
+    check_undoing(world)
 
 
 def check_undoing(world: World) -> None:

@@ -11,6 +11,7 @@ from backstay.api.actions.structures import Dag
 from backstay.api.base import Model
 from backstay.api.policies import Catch
 from backstay.api.steps import Step, actions
+from backstay.api.validate.latest import kept_for_the_latest
 from backstay.api.validate.sees import Extra, names_inside
 from backstay.api.workflow import Parameter, Template, WorkflowSpec
 
@@ -187,19 +188,9 @@ def bodies_of(spec: WorkflowSpec) -> Iterator[tuple[Listing, str, WorkflowSpec |
         yield Listing(f"{path}.steps", template.steps, home=Home(template.parameters, path)), path, template
 
 
-def listings(spec: WorkflowSpec) -> tuple[Listing, ...]:
-    """Return every list of steps, from the outside in, in the order of the manifest. Every check asks for them, so the latest are kept."""
-    global _latest
-    known = _latest
-    if known is None or known[0] is not spec:
-        known = _latest = (spec, tuple(_all_lists(spec)))
-    return known[1]
-
-
-_latest: tuple[WorkflowSpec, tuple[Listing, ...]] | None = None
-
-
-def _all_lists(spec: WorkflowSpec) -> Iterator[Listing]:
+@kept_for_the_latest
+def listings(spec: WorkflowSpec) -> Iterator[Listing]:
+    """Return every list of steps, from the outside in, in the order of the manifest."""
     for body, _, owner in bodies_of(spec):
         yield from _with_inner(body)
         if isinstance(owner, WorkflowSpec):

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from backstay.api.steps import Step
 from backstay.api.validate import sees
+from backstay.api.validate.latest import kept_for_the_latest
 from backstay.api.validate.places import (
     ALWAYS,
     NOWHERE,
@@ -62,19 +63,9 @@ class Site:
         return (*ALWAYS, *self.names)
 
 
-def sites(spec: WorkflowSpec) -> tuple[Site, ...]:
-    """Return every value that may hold expressions, in the order of the manifest as far as steps go; then the outputs. The latest are kept."""
-    global _latest
-    known = _latest
-    if known is None or known[0] is not spec:
-        known = _latest = (spec, tuple(_all_sites(spec)))
-    return known[1]
-
-
-_latest: tuple[WorkflowSpec, tuple[Site, ...]] | None = None
-
-
-def _all_sites(spec: WorkflowSpec) -> Iterator[Site]:
+@kept_for_the_latest
+def sites(spec: WorkflowSpec) -> Iterator[Site]:
+    """Return every value that may hold expressions, in the order of the manifest as far as steps go; then the outputs."""
     for listing in listings(spec):
         for index, step in enumerate(listing.steps):
             yield from _of_step(step, listing, index)

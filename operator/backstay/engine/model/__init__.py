@@ -19,7 +19,20 @@ from backstay.engine.model.answers import (
     UndoRun,
 )
 from backstay.engine.model.observed import CallFact, CallState, JobFact, JobState, LockFact, Observations, Refusal, Request, RunFact, Wish
-from backstay.engine.model.state import DONE, ENDED, Entry, Fault, Hold, Identity, Json, Phase, RunRecord, State, StepRecord
+from backstay.engine.model.state import (
+    DONE,
+    ENDED,
+    Entry,
+    Fault,
+    Hold,
+    Identity,
+    Json,
+    Phase,
+    RunRecord,
+    State,
+    StepRecord,
+    broken_expression,
+)
 
 __all__ = [
     "DONE",
@@ -56,4 +69,5 @@ __all__ = [
     "StopCall",
     "UndoRun",
     "Wish",
+    "broken_expression",
 ]

@@ -45,6 +45,11 @@ class Fault:
     attempt: int = 0
 
 
+def broken_expression(words: object, step: str = "") -> Fault:
+    """Return the error of an expression that could not be evaluated; `words` say why."""
+    return Fault("ExpressionError", "An expression failed", str(words), step)
+
+
 @dataclass(frozen=True, slots=True)
 class Hold(Fault):
     """What stands in the way of an attempt, is no fault of its own and passes by itself: a quota, say. Its startTimeout does not run."""

@@ -29,6 +29,7 @@ from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed
 from backstay.engine.model import CallFact, CallState, Fault, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
+from backstay.engine.policies import attempts
 from backstay.engine.policies.inputs import too_large
 from backstay.engine.scopes import Scope
 from backstay.engine.turn import Turn
@@ -71,7 +72,7 @@ class Call(ABC):
             due_at=None,
             **changes,
         )
-        self._wake_for_timeout(turn, node, record)
+        attempts.wake_at_end(turn, node, record)
 
     def proceed(self, turn: Turn, node: Node, record: StepRecord) -> None:
         if record.phase is Phase.RETRYING:
@@ -80,14 +81,14 @@ class Call(ABC):
         fact = turn.observations.calls.get(record.call or "")
         if fact is not None and fact.state is not CallState.ACTIVE:
             self._answered(turn, node, record, fact)
-        elif self._is_overdue(turn, node, record):
+        elif attempts.is_overdue(turn, node, record):
             took = format_duration(node.attempt_timeout or timedelta())
             detail = f"it has not ended within {took}{_waiting(record)}; see its attemptTimeout"
             begin_stopping(turn, node, record, Phase.FAILED, Fault("Timeout", "The attempt took too long", detail))
         else:
             if fact is not None and fact.message != record.message:
                 record = turn.change_step("CallWaits", record.path, message=fact.message, reason=fact.message or "it goes on")
-            self._wake_for_timeout(turn, node, record)
+            attempts.wake_at_end(turn, node, record)
 
     def _answered(self, turn: Turn, node: Node, record: StepRecord, fact: CallFact) -> None:
         outputs, fault = (None, fact.fault) if fact.state is CallState.FAILED else self.judge(turn, node, record, fact.outputs)
@@ -98,14 +99,6 @@ class Call(ABC):
             return
         pause = None if fact.retry_after_seconds is None else timedelta(seconds=fact.retry_after_seconds)
         fail(turn, node, record.path, fault or Fault("CallFailed", "The call failed"), after=pause)
-
-    def _is_overdue(self, turn: Turn, node: Node, record: StepRecord) -> bool:
-        limit, began = node.attempt_timeout, record.attempt_started_at
-        return limit is not None and began is not None and began + limit <= turn.now
-
-    def _wake_for_timeout(self, turn: Turn, node: Node, record: StepRecord) -> None:
-        if node.attempt_timeout is not None and record.attempt_started_at is not None:
-            turn.wake(record.attempt_started_at + node.attempt_timeout)
 
     def stop(self, turn: Turn, node: Node, record: StepRecord) -> bool:
         fact = turn.observations.calls.get(record.call or "")

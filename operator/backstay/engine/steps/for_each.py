@@ -33,15 +33,16 @@ import orjson
 
 from backstay.api.actions.iteration import ForEach
 from backstay.engine import lifecycle
-from backstay.engine.iterations import Progress, forget_oldest, progress_of, too_many
+from backstay.engine.iterations import Progress, forget_oldest, progress_of, stop_iterations, too_many
 from backstay.engine.lifecycle import Outcome, advance_list, begun, stop_list, succeed
-from backstay.engine.model import Fault, Json, Phase, StepRecord
+from backstay.engine.model import Fault, Json, Phase, StepRecord, broken_expression
 from backstay.engine.node import Nesting, Node
 from backstay.engine.paths import iteration
 from backstay.engine.scopes import INDEX, Bound, Scope, bind
 from backstay.engine.turn import Turn
 from backstay.errors import EvaluationError
 from backstay.expressions import whole_expression
+from backstay.expressions.words import quoted
 
 MAX_PINNED_BYTES: Final = 128 * 1024
 """Items that stand in the status, as JSON. Those that are a parameter need not: parameters never change."""
@@ -96,7 +97,7 @@ class ForEachStep:
 
     def begin(self, turn: Turn, node: Node, path: str) -> None:
         body: Body = node.body
-        items = None if body.count is not None else _listed(self._given(turn, body, path))
+        items = None if body.count is not None else _listed(_given(turn, body, path))
         total = _number(turn.evaluate(body.count, path)) if body.count is not None else len(items or ())
         pinned = None if body.count is not None or body.parameter else items
         if fault := _too_large(total, pinned, body):
@@ -114,18 +115,6 @@ class ForEachStep:
         )
         self.proceed(turn, node, record)
 
-    def _given(self, turn: Turn, body: Body, path: str) -> Json:
-        if not body.parameter:
-            assert body.items is not None
-            return turn.evaluate(body.items, path)
-        value: Json = turn.params
-        for name in body.parameter:
-            if not isinstance(value, Mapping) or name not in value:
-                assert body.items is not None
-                return turn.evaluate(body.items, path)  # its message says what is there instead
-            value = value[name]
-        return value
-
     # ------------------------------------------------------------------------------------------------------ going on
 
     def proceed(self, turn: Turn, node: Node, record: StepRecord) -> None:
@@ -139,8 +128,7 @@ class ForEachStep:
                 if self._is_decided(turn, node, turn.steps[path], faults):
                     return
             except EvaluationError as error:
-                broken = Fault("ExpressionError", "An expression failed", str(error))
-                lifecycle.begin_stopping(turn, node, turn.steps[path], Phase.FAILED, broken)
+                lifecycle.begin_stopping(turn, node, turn.steps[path], Phase.FAILED, broken_expression(error))
                 return
             self._start_more(turn, node, path)
             if turn.sequence == before:
@@ -172,7 +160,7 @@ class ForEachStep:
             try:
                 changes, progress = self._gathered(turn, node, record, progress, index)
             except EvaluationError as error:
-                fault = Fault("ExpressionError", "An expression failed", str(error), iteration(path, index))
+                fault = broken_expression(error, iteration(path, index))
         progress = progress.settled(index, fault, cancelled=outcome is Outcome.STOPPED)
         if not node.body.keeps:
             progress = forget_oldest(turn, path, progress)
@@ -228,8 +216,7 @@ class ForEachStep:
     # ------------------------------------------------------------------------------------------------- ending, reading
 
     def stop(self, turn: Turn, node: Node, record: StepRecord) -> bool:
-        ended = [stop_list(turn, node.body.nodes, iteration(record.path, index)) for index in progress_of(record).active]
-        return all(ended)
+        return stop_iterations(turn, node.body.nodes, record)
 
     def outputs(self, turn: Turn, node: Node, record: StepRecord) -> Json:
         progress = progress_of(record)
@@ -262,27 +249,33 @@ def _item(turn: Turn, path: str, index: int) -> Json:
         return record.items[index]
     key = ("items", path)
     if key not in turn.memory:
-        turn.memory[key] = _listed(ForEachStep()._given(turn, body, path))
+        turn.memory[key] = _listed(_given(turn, body, path))
     return turn.memory[key][index]
+
+
+def _given(turn: Turn, body: Body, path: str) -> Json:
+    """Return what is iterated over. A parameter is followed by hand: however long it is, that costs nothing."""
+    assert body.items is not None
+    value: Json = turn.params
+    for name in body.parameter:
+        if not isinstance(value, Mapping) or name not in value:
+            return turn.evaluate(body.items, path)  # its message says what is there instead
+        value = value[name]
+    return value if body.parameter else turn.evaluate(body.items, path)
 
 
 def _listed(given: Json) -> list[Json]:
     if isinstance(given, Mapping):
         return [{"key": key, "value": given[key]} for key in sorted(given)]
     if not isinstance(given, list):
-        raise EvaluationError(f"in: {_shown(given)} is neither a list nor a map")
+        raise EvaluationError(f"in: {quoted(given)} is neither a list nor a map")
     return given
 
 
 def _number(count: Json) -> int:
     if isinstance(count, bool) or not isinstance(count, int | float) or count != int(count) or count < 0:
-        raise EvaluationError(f"count: {_shown(count)} is no number of iterations")
+        raise EvaluationError(f"count: {quoted(count)} is no number of iterations")
     return int(count)
-
-
-def _shown(value: Json) -> str:
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _too_large(total: int, pinned: Json, body: Body) -> Fault | None:

@@ -38,7 +38,7 @@ from typing import Any, Final
 import orjson
 
 from backstay.api.actions.http import DROPPED, HttpAction, HttpHeader, matches_status
-from backstay.engine.model import Fault, Json, StepRecord
+from backstay.engine.model import Fault, Json, StepRecord, broken_expression
 from backstay.engine.node import Nesting, Node
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.steps.call import Call
@@ -134,7 +134,7 @@ class Http(Call):
             fault = answer.business_error() or answer.unexpected()
             return (None, fault) if fault else answer.kept()
         except EvaluationError as error:
-            return None, Fault("ExpressionError", "An expression failed", str(error))
+            return None, broken_expression(error)
 
 
 def _header(header: HttpHeader, scope: Scope) -> Header:

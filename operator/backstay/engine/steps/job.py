@@ -34,6 +34,7 @@ from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed, wait
 from backstay.engine.model import Fault, Hold, JobFact, JobState, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
+from backstay.engine.policies import attempts
 from backstay.engine.policies.disruption import MAX_DISRUPTIONS, delay_after, words_of
 from backstay.engine.policies.inputs import too_large
 from backstay.engine.scopes import Bound, Scope, bind
@@ -222,7 +223,7 @@ class Job:
         began = record.attempt_started_at
         if began is None:
             return None
-        if node.attempt_timeout is not None and began + node.attempt_timeout <= turn.now:
+        if node.attempt_timeout is not None and attempts.is_overdue(turn, node, record):
             took = format_duration(node.attempt_timeout)
             return Fault("Timeout", "The attempt took too long", f"it has not ended within {took}{waited(record)}; see its attemptTimeout")
         waits = obstacle is not None if fact is None else not (fact.started or fact.unexplained)
@@ -267,7 +268,7 @@ class Job:
     def _wake_for_timers(self, turn: Turn, node: Node, record: StepRecord) -> None:
         began = record.attempt_started_at or turn.now
         start = None if record.held_since else (record.starting_since or began) + node.body.start_timeout
-        for moment in (began + node.attempt_timeout if node.attempt_timeout is not None else None, start):
+        for moment in (attempts.ends_at(node, record), start):
             if moment is not None and moment > turn.now:
                 turn.wake(moment)
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from backstay.api.actions.iteration import While
 from backstay.engine import lifecycle
-from backstay.engine.iterations import Progress, forget_oldest, progress_of, too_many
-from backstay.engine.lifecycle import Outcome, advance_list, begun, stop_list, succeed
+from backstay.engine.iterations import Progress, forget_oldest, progress_of, stop_iterations, too_many
+from backstay.engine.lifecycle import Outcome, advance_list, begun, succeed
 from backstay.engine.model import Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.paths import iteration
@@ -116,7 +116,7 @@ class Loop:
         return index == 0 or not turn.holds(body.until, iteration(path, index - 1), "until")
 
     def stop(self, turn: Turn, node: Node, record: StepRecord) -> bool:
-        return all(stop_list(turn, node.body.nodes, iteration(record.path, index)) for index in progress_of(record).active)
+        return stop_iterations(turn, node.body.nodes, record)
 
     def outputs(self, turn: Turn, node: Node, record: StepRecord) -> Json:
         progress = progress_of(record)

@@ -40,6 +40,7 @@ from backstay.engine.model import Fault, Json, Phase, RunFact, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
 from backstay.engine.paths import undone_by
+from backstay.engine.policies import attempts
 from backstay.engine.policies.inputs import too_large
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.turn import Turn
@@ -97,7 +98,7 @@ class ChildRun:
             **changes,
         )
         turn.wake(turn.now + CONFIRM_AFTER)
-        _wake_for_timeout(turn, node, record)
+        attempts.wake_at_end(turn, node, record)
 
     def _inputs(self, turn: Turn, body: Body, path: str) -> dict[str, Json]:
         """Resolve the action: what a deed needs stands in the written state until the deed is confirmed."""
@@ -132,7 +133,7 @@ class ChildRun:
             begin_stopping(turn, node, record, Phase.FAILED, fault)
         else:
             record = watch(turn, record, fact)
-            _wake_for_timeout(turn, node, record)
+            attempts.wake_at_end(turn, node, record)
 
     def _ended(self, turn: Turn, node: Node, record: StepRecord, fact: RunFact) -> None:
         if fact.phase is not Phase.SUCCEEDED or fact.is_gone:
@@ -285,13 +286,7 @@ def _number(value: Json) -> int:
 
 
 def _overdue(turn: Turn, node: Node, record: StepRecord) -> Fault | None:
-    limit, began = node.attempt_timeout, record.attempt_started_at
-    if limit is None or began is None or began + limit > turn.now:
+    if node.attempt_timeout is None or not attempts.is_overdue(turn, node, record):
         return None
-    detail = f"run {record.child} has not ended within {format_duration(limit)}; see its attemptTimeout"
+    detail = f"run {record.child} has not ended within {format_duration(node.attempt_timeout)}; see its attemptTimeout"
     return Fault("Timeout", "The attempt took too long", detail)
-
-
-def _wake_for_timeout(turn: Turn, node: Node, record: StepRecord) -> None:
-    if node.attempt_timeout is not None and record.attempt_started_at is not None:
-        turn.wake(record.attempt_started_at + node.attempt_timeout)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from backstay.api.actions.resource import OBJECT, SECRET
-from backstay.engine.model import Fault, Json
+from backstay.engine.model import Fault, Json, broken_expression
 from backstay.errors import EvaluationError
 from backstay.expressions import compile_template
 from backstay.kube.client import Object
@@ -54,7 +54,7 @@ class Later:
         try:
             outputs = reference_to(found) if self.outputs is None else self.evaluate(dict(self.outputs), found)
         except EvaluationError as error:
-            return None, Fault("ExpressionError", "An expression failed", f"outputs: {error}")
+            return None, broken_expression(f"outputs: {error}")
         size = len(orjson.dumps(outputs))
         if size > OUTPUT_LIMIT_BYTES:
             detail = f"the outputs take {size:,} bytes of at most {OUTPUT_LIMIT_BYTES:,}; take less out of the object, or hand its name on"
