@@ -14,6 +14,7 @@ import ipaddress
 import os
 import re
 import ssl
+import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -106,16 +107,21 @@ def in_cluster(folder: Path = _SERVICE_ACCOUNT, environment: Mapping[str, str] =
 # -------------------------------------------------------------------------------------------------------- with kubeconfig
 
 
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""The package has one set of temporary files for all threads: a login must not take away those of another."""
+
+
 def from_files(paths: str, context: str | None = None) -> Access:
     """Log in as the context of these kubeconfig files says: the current one unless `context` names another."""
     package: Any = importlib.import_module("kubernetes.config.kube_config")
-    try:
-        return _loaded(package, paths, context)
-    except (package.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LoginFailed(f"the kubeconfig {paths} cannot be used: {_without_secrets(error)}") from None
-    finally:
-        # The package keeps keys that stand in a kubeconfig in temporary files until the process ends; who is killed would leave them there.
-        package._cleanup_temp_files()
+    with _ONE_AT_A_TIME:
+        try:
+            return _loaded(package, paths, context)
+        except (package.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LoginFailed(f"the kubeconfig {paths} cannot be used: {_without_secrets(error)}") from None
+        finally:
+            # The package keeps keys that stand in a kubeconfig in temporary files until the process ends; who is killed would leave them there.
+            package._cleanup_temp_files()
 
 
 def _loaded(package: Any, paths: str, context: str | None) -> Access:

@@ -6,6 +6,7 @@ import ssl
 import stat
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -321,3 +322,15 @@ def test_certificates_that_are_none_are_told(tmp_path: Path) -> None:
         from_files(kubeconfig(tmp_path, **{"certificate-authority": "ca.crt"}))
     with pytest.raises(LoginFailed, match="cannot be used"):
         from_files(kubeconfig(tmp_path, **{"certificate-authority": "gone.crt"}))
+
+
+def test_logins_at_the_same_time_do_not_take_each_other_s_certificates_away(tmp_path: Path) -> None:
+    """An operator logs in from several threads: kopf's session and its own, when it starts and whenever a token is refused."""
+    ours = make_certificates(tmp_path)
+    certificate, key = client_certificate(tmp_path)
+    user = {"client-certificate-data": data(certificate), "client-key-data": data(key)}
+    authority = {"certificate-authority-data": data(ours.authority)}
+    file = str(kubeconfig(tmp_path, user=user, server="https://127.0.0.1:1", **authority))
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: from_files(file).tls, range(80)))
+    assert None not in found
