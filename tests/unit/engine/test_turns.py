@@ -93,6 +93,12 @@ def test_many_small_attempts_are_confirmed_at_once_and_few_as_ever() -> None:
     assert crowd.unconfirmed < 700
 
 
+def test_many_child_runs_with_large_parameters_are_confirmed_as_soon_as_they_are_there() -> None:
+    """Without that each handful would wait for the time after which a child is confirmed by a write of its own."""
+    world = many(30, text=HUGE, step={"workflow": {"name": "order", "params": {"text": "${params.text}"}}})
+    assert (len(world.children), world.unconfirmed * len(HUGE) <= INPUTS_BYTES + len(HUGE)) == (30, True)
+
+
 def test_what_many_jobs_left_behind_while_nobody_looked_is_taken_in_over_several_turns() -> None:
     world = many(120)
     before = len(world.turns)

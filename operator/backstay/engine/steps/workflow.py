@@ -219,7 +219,7 @@ def watch(turn: Turn, record: StepRecord, fact: RunFact | None) -> StepRecord:
         changes = {"message": words, "stalled": True if fact is not None and words else None}
     if fact is not None and record.child_uid is None:
         confirm_at = (record.attempt_started_at or turn.now) + CONFIRM_AFTER
-        if changes or confirm_at <= turn.now:
+        if changes or confirm_at <= turn.now or turn.is_short_of_room:
             changes |= {"child_uid": fact.uid, "inputs": None}
         else:
             turn.wake(confirm_at)
