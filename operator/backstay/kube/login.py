@@ -109,20 +109,27 @@ def in_cluster(folder: Path = _SERVICE_ACCOUNT, environment: Mapping[str, str] =
 def from_files(paths: str, context: str | None = None) -> Access:
     """Log in as the context of these kubeconfig files says: the current one unless `context` names another."""
     package: Any = importlib.import_module("kubernetes.config.kube_config")
-    configuration = importlib.import_module("kubernetes.client").Configuration
     try:
-        merged = package.KubeConfigMerger(paths)
-        if merged.config is None:
-            raise LoginFailed(f"there is no kubeconfig at {paths}; name the right file with KUBECONFIG or --kubeconfig")
-        loader = package.KubeConfigLoader(
-            config_dict=merged.config,
-            active_context=context or _current_context(merged, paths),
-            config_base_path=None,
-            config_persister=merged.save_changes,
-        )
-        loader.load_and_set(configuration())
+        return _loaded(package, paths, context)
     except (package.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoginFailed(f"the kubeconfig {paths} cannot be used: {_without_secrets(error)}") from None
+    finally:
+        # The package keeps keys that stand in a kubeconfig in temporary files until the process ends; who is killed would leave them there.
+        package._cleanup_temp_files()
+
+
+def _loaded(package: Any, paths: str, context: str | None) -> Access:
+    configuration = importlib.import_module("kubernetes.client").Configuration
+    merged = package.KubeConfigMerger(paths)
+    if merged.config is None:
+        raise LoginFailed(f"there is no kubeconfig at {paths}; name the right file with KUBECONFIG or --kubeconfig")
+    loader = package.KubeConfigLoader(
+        config_dict=merged.config,
+        active_context=context or _current_context(merged, paths),
+        config_base_path=None,
+        config_persister=merged.save_changes,
+    )
+    loader.load_and_set(configuration())
     return _access_of(loader, _user_of(merged, loader.current_context), paths)
 
 
@@ -221,9 +228,9 @@ def _fresh_seconds(expiry: datetime | None, user: Mapping[str, Any]) -> float | 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file as it is now: equal to another only where the content is the same."""
+    """A file as it is now: equal to another where the content is the same."""
 
-    path: str
+    path: str = field(compare=False)
     digest: str
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import ssl
+import tempfile
 import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -251,7 +252,10 @@ def client_certificate(folder: Path) -> tuple[Path, Path]:
     return folder / "client.crt", folder / "client.key"
 
 
-async def test_a_client_certificate_and_the_authority_work_as_data_and_as_files(tmp_path: Path) -> None:
+async def test_a_client_certificate_and_the_authority_work_as_data_and_as_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     ours = make_certificates(tmp_path)
     certificate, key = client_certificate(tmp_path)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificate))
@@ -268,6 +272,13 @@ async def test_a_client_certificate_and_the_authority_work_as_data_and_as_files(
         ):
             async with Client.from_kubeconfig(kubeconfig(tmp_path, user=user, server=api.url, **authority)) as client:
                 assert (await client.get(PODS, "shop", "a"))["metadata"]["name"] == "a"
+                assert list(temporary.iterdir()) == [], "a key lies around in a temporary file"
+
+
+async def test_certificates_in_the_file_itself_are_not_loaded_twice(tmp_path: Path) -> None:
+    ours = make_certificates(tmp_path)
+    file = str(kubeconfig(tmp_path, user={"token": "t"}, server="https://127.0.0.1:1", **{"certificate-authority-data": data(ours.authority)}))
+    assert from_files(file).tls is from_files(file).tls
 
 
 async def test_a_server_that_another_authority_vouches_for_is_not_believed(tmp_path: Path) -> None:
