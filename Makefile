@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# A file of tests stays in one process: the cluster that it shares is started once.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test e2e e2e-oldest containers images cluster cluster-down kind kind-down lint crds bench patterns lock clean format
@@ -22,7 +24,7 @@ demo: $(STAMP) ## watch a saga undo itself, on an embedded cluster
 	$(BIN)/python examples/order/demo.py
 
 test: $(STAMP) ## unit, embedded and chart tests: no Go, no cluster
-	$(BIN)/python -m pytest tests -m "not e2e and not containers and not bench"
+	$(BIN)/python -m pytest tests -m "not e2e and not containers and not bench" $(WORKERS)
 
 e2e: $(STAMP) ## the scenario suite on a real control plane (needs Go)
 	$(BIN)/python -m pytest tests -m e2e
