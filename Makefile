@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test e2e e2e-oldest containers images cluster cluster-down kind kind-down lint crds bench patterns lock clean format
+.PHONY: help venv demo test e2e e2e-oldest containers images cluster cluster-down kind kind-down lint crds bench patterns failures lock clean format
 
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ crds: $(STAMP) ## generate crds/ from the models
 
 patterns: $(STAMP) ## draw docs/patterns.md anew from the manifests in examples/patterns
 	$(BIN)/python -m tests.support.patterns_page
+
+failures: $(STAMP) ## write docs/failures.md anew from tests/scenarios/catalogue
+	$(BIN)/python -m tests.support.failures_page
 
 lock: $(STAMP) ## renew the lock files (needs uv)
 	$(BIN)/python -m pip install --quiet uv

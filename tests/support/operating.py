@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from backstay import names
 from backstay.kube.client import Client
 from backstay.kube.resources import RUNS
 from backstay.observe.metrics import Metrics
@@ -27,6 +28,26 @@ async def operating(api: FakeApi, *, hears: bool = True, **settings: Any) -> Asy
         hearing.cancel()
         await asyncio.gather(hearing, return_exceptions=True)
         await operator.stop()
+
+
+@asynccontextmanager
+async def working(api: FakeApi, **settings: Any) -> AsyncIterator[Operator]:
+    """An operator that knows the Workflows."""
+    async with operating(api, **settings) as operator:
+        for workflow in api.all("workflows"):
+            operator.workflow_seen(None, workflow)
+        yield operator
+
+
+def define(api: FakeApi, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """A Workflow is there, and was judged."""
+    label = {names.LABEL_WORKFLOW: name, names.LABEL_MANAGED_BY: names.MANAGER}
+    made = {"name": f"{name}-1", "namespace": "shop", "uid": f"rev-{name}", "labels": label, "creationTimestamp": "2099-01-01T00:00:00Z"}
+    api.put("controllerrevisions", {"metadata": made, "revision": 1, "data": spec})
+    valid = {"type": "Valid", "status": "True", "message": ""}
+    status = {"observedGeneration": 1, "revision": {"name": f"{name}-1", "number": 1}, "conditions": [valid]}
+    meta = {"name": name, "namespace": "shop", "uid": f"wf-{name}", "generation": 1}
+    return api.put("workflows", {"metadata": meta, "spec": spec, "status": status})
 
 
 async def _hear(api: FakeApi, operator: Operator) -> None:

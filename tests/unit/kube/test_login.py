@@ -3,8 +3,8 @@
 import base64
 import json
 import ssl
-import tempfile
 import stat
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -277,7 +277,9 @@ async def test_a_client_certificate_and_the_authority_work_as_data_and_as_files(
 
 async def test_certificates_in_the_file_itself_are_not_loaded_twice(tmp_path: Path) -> None:
     ours = make_certificates(tmp_path)
-    file = str(kubeconfig(tmp_path, user={"token": "t"}, server="https://127.0.0.1:1", **{"certificate-authority-data": data(ours.authority)}))
+    file = str(
+        kubeconfig(tmp_path, user={"token": "t"}, server="https://127.0.0.1:1", **{"certificate-authority-data": data(ours.authority)})
+    )
     assert from_files(file).tls is from_files(file).tls
 
 

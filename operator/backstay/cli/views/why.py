@@ -6,20 +6,23 @@ A reason is looked for in this order; the first that holds is the answer:
     that a person must mend · a step is retried, waits, is stopped, runs · nothing goes on, although it should
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from backstay.cli.views import limits
+from backstay.api.faults import class_of
+from backstay.cli.views import breaker, doubt, limits
 from backstay.cli.views.seen import Run
 from backstay.cli.views.text import clean, counted, length, listed, moment, one_line
-from backstay.engine import codec
-from backstay.engine.compensation import to_undo
+from backstay.engine import codec, uncaught
+from backstay.engine.compensation import kept, left, to_undo, why_left
 from backstay.engine.conditions import going_on, stuck_at
 from backstay.engine.model import Fault, Hold, JobFact, JobState, Phase, StepRecord
 from backstay.engine.paths import undo_path, undone_by
+from backstay.engine.policies import circuit, dead_letter
 from backstay.engine.policies.disruption import MAX_DISRUPTIONS
 from backstay.engine.policies.lock import is_waiting
 from backstay.executors.refusals import of_pod
@@ -40,6 +43,7 @@ class Cause(StrEnum):
     WORKFLOW = "Workflow"
     TURN = "Turn"
     LOCK = "Lock"
+    CIRCUIT = "Circuit"
     RESUME = "Resume"
     PERSON = "Person"
     HOLD = "Hold"
@@ -56,7 +60,19 @@ class Cause(StrEnum):
 _URGENCY: Final = {
     cause: rank
     for rank, cause in enumerate(
-        (Cause.PERSON, Cause.HOLD, Cause.API, Cause.OPERATOR, Cause.POD_START, Cause.RETRY, Cause.LOCK, Cause.STOP, Cause.JOB, Cause.STEP)
+        (
+            Cause.PERSON,
+            Cause.HOLD,
+            Cause.API,
+            Cause.OPERATOR,
+            Cause.POD_START,
+            Cause.RETRY,
+            Cause.CIRCUIT,
+            Cause.LOCK,
+            Cause.STOP,
+            Cause.JOB,
+            Cause.STEP,
+        )
     )
 }
 """Which of several steps that go on at once to name first: what somebody must mend before what goes well; timers last."""
@@ -76,6 +92,8 @@ class Evidence:
     """Why child runs wait, by name."""
     semaphores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The Semaphores whose slots it waits for, by name."""
+    breakers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The CircuitBreakers that it waits for, or has failed by, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +107,14 @@ class Answer:
     until: datetime | None = None
     others: tuple[str, ...] = ()
     """Paths of the other steps that go on."""
+    error: Mapping[str, Any] | None = None
+    """Of a run that has failed: its error, with its class and the catches that were looked at."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer as data."""
         found: dict[str, Any] = {"waitsFor": str(self.cause), "sentence": self.sentence, "mend": self.mend, "step": self.step}
         found["until"] = codec.time_to_json(self.until) if self.until else None
-        return {**found, "others": list(self.others)}
+        return {**found, "others": list(self.others), **({"error": self.error} if self.error is not None else {})}
 
 
 def why(run: Run, evidence: Evidence, now: datetime) -> Answer:
@@ -115,7 +135,7 @@ def why(run: Run, evidence: Evidence, now: datetime) -> Answer:
     first = answers[0]
     others = tuple(item.step for item in answers[1:])
     more = f" (and {counted(len(others), 'other step')} {'goes' if len(others) == 1 else 'go'} on: {listed(others)})" if others else ""
-    return Answer(first.cause, _aim(run) + first.sentence + more, first.mend, first.step, first.until, others)
+    return Answer(first.cause, _aim(run) + doubt.aim(run) + first.sentence + more, first.mend, first.step, first.until, others)
 
 
 def _aim(run: Run) -> str:
@@ -123,6 +143,8 @@ def _aim(run: Run) -> str:
     record = run.state.run
     if record.phase is Phase.COMPENSATING:
         return f"{_ending(run)} and is being undone: "
+    if record.phase is Phase.FINISHING:
+        return f"{_ending(run)} and does what comes last: "
     return f"{_ending(run)} and is stopping what still goes on: " if record.phase is Phase.STOPPING else ""
 
 
@@ -131,6 +153,7 @@ def _ending(run: Run) -> str:
     why_words = f" ({_short(record.message, 160)})" if record.message else ""
     word = {
         Phase.FAILED: "the run has failed",
+        Phase.SUCCEEDED: "the run has succeeded",
         Phase.CANCELLED: "the run was ended early",
         Phase.COMPENSATED: "the run had succeeded, is not wanted any more",
     }.get(record.result or Phase.FAILED, "the run ends")
@@ -156,9 +179,24 @@ def _finished(run: Run) -> Answer:
         verb, words = "was ended early", _short(fault.detail if fault else record.message)
     else:
         verb, words = "failed", f"{fault.type}: {_short(fault.detail or fault.title)}".rstrip(": ") if fault else _short(record.message)
-    undone = _left_undone(run)
-    sentence = f"it waits for nothing: it {verb}{at}{f' ({words})' if words else ''}{undone}"
-    return Answer(Cause.NOTHING, sentence, _mend_of_failure(run, fault), fault.step if fault else "")
+    told = _told(run, fault) if fault is not None and record.phase is Phase.FAILED else None
+    story = "" if told is None or fault is None else _story(run, fault)
+    sentence = f"it waits for nothing: it {verb}{at}{f' ({words})' if words else ''}{story}{_left_undone(run)}{doubt.left(run)}"
+    return Answer(Cause.NOTHING, sentence, _mend_of_failure(run, fault), fault.step if fault else "", error=told)
+
+
+def _story(run: Run, fault: Fault) -> str:
+    """Say of which class an error is, where it was raised, and why nobody caught it."""
+    kind = f"; it is {found}" if (found := class_of(fault.type)) else ""
+    where = f"; raised by {fault.step}" if fault.step else ""
+    return kind + (where if run.program is None else uncaught.words(run.program, run.state.steps, fault))
+
+
+def _told(run: Run, fault: Fault) -> dict[str, Any]:
+    """Return the same as data: the members of an error (RFC 9457, and two of our own), its class, and the catches that were looked at."""
+    looked = [] if run.program is None else uncaught.looked_at(run.program, run.state.steps, fault)
+    catches = [{"step": found.step, "catch": found.index, "why": found.why} for found in looked]
+    return {**codec.fault_to_json(fault), "class": class_of(fault.type), "catches": catches}
 
 
 def _mend_of_failure(run: Run, fault: Fault | None) -> str:
@@ -168,6 +206,9 @@ def _mend_of_failure(run: Run, fault: Fault | None) -> str:
         if caller is not None and caller.child:
             return f"`backstay why {caller.child}{_in(run)}` tells how the child run ended"
     failed = run.state.steps.get(fault.step) if fault else None
+    node = run.program.node(fault.step) if fault is not None and run.program is not None else None
+    if fault is not None and fault.type == circuit.CIRCUIT_OPEN and node is not None and node.circuit is not None:
+        return f"kubectl describe circuitbreaker {node.circuit.name}{_in(run)} tells why; once it is closed, run it again"
     if fault is None or failed is None or not failed.job:
         return ""
     return _MENDS.get(fault.type) or f"{_logs(run, failed)} shows what step {failed.path} said"
@@ -176,8 +217,10 @@ def _mend_of_failure(run: Run, fault: Fault | None) -> str:
 def _left_undone(run: Run) -> str:
     if run.program is None or not run.state.run.compensate:
         return ""
-    left = [record.path for record in to_undo(run.program, run.state.steps)]
-    return f"; NOT undone: {listed(left)}" if left else ""
+    still = [record.path for record in to_undo(run.program, run.state)]
+    stays = [f"{record.path} (the pivot {run.state.run.pivot} has succeeded)" for record in kept(run.program, run.state)]
+    lost = [] if stays else [f"{record.path} ({why_left(run.state, record)})" for record in left(run.program, run.state)]
+    return f"; NOT undone: {listed([*still, *stays, *lost])}" if still or stays or lost else ""
 
 
 def _not_begun(run: Run, evidence: Evidence, now: datetime) -> Answer:
@@ -220,9 +263,13 @@ def _stalled(run: Run, stuck: StepRecord) -> Answer:
     tried = counted(stuck.attempt, "attempt")
     deadline = run.state.run.deadline_at
     limit = f"; it is given up at {moment(deadline)}" if deadline is not None else ""
-    sentence = f"{_name(stuck)} failed after {tried}{error}, so what was done before it is not undone either{limit}"
+    still = [record.path for record in to_undo(run.program, run.state)] if run.program is not None else []
+    rest = f"; still to be undone: {listed(still)}" if still else ""
+    sentence = f"{_name(stuck)} failed after {tried}{error} and waits for a person{rest}{limit}"
     release = f"kubectl annotate wfrun {run.name}{_in(run)} {ANNOTATION_RELEASE}=true"
-    mend = f"undo it by hand ({_logs(run, stuck)} shows what it said), then let the run go: {release}"
+    again = f"backstay retry {run.name} {stuck.path}{_in(run)}"
+    skip = f"backstay skip {run.name} {stuck.path}{_in(run)}"
+    mend = f"see what it said ({_logs(run, stuck)}), then `{again}`, or undo it by hand and `{skip}`; to let the whole run go: {release}"
     return Answer(Cause.PERSON, sentence, mend, stuck.path, deadline)
 
 
@@ -241,8 +288,12 @@ def _nothing_goes_on(run: Run, now: datetime) -> Answer:
 
 def _step(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> Answer:
     match record.phase:
+        case Phase.WAITING | Phase.RETRYING if circuit.is_waiting(record):
+            return _broken(run, record, evidence, now)
         case Phase.RETRYING:
             return _retrying(run, record, now)
+        case Phase.PAUSED:
+            return _paused(run, record)
         case Phase.RUNNING | Phase.STOPPING if record.child is not None:
             return _child(run, record, evidence, now)
         case Phase.WAITING if is_waiting(record):
@@ -261,6 +312,31 @@ def _step(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> An
         case _:
             words = f"{_name(record)} is {record.phase}{_since(record, now)}"
             return Answer(Cause.STEP, f"{words}: {_short(record.message)}" if record.message else words, "", record.path, record.due_at)
+
+
+def _paused(run: Run, record: StepRecord) -> Answer:
+    """Say what a person can do about a step, in the very commands."""
+    error = f" ({record.error.type}: {_short(record.error.detail or record.error.title, 200)})" if record.error else ""
+    tried = f" after {counted(record.attempt, 'attempt')}" if record.attempt else ""
+    edited = f"; its action was edited {counted(len(record.edits), 'time')}" if record.edits else ""
+    letter = f" (DeadLetter {record.letter['name']})" if dead_letter.is_open(record) and record.letter else ""
+    sentence = f"{_name(record)} is paused{tried}{error} and waits for a person{letter}{edited}"
+    return Answer(Cause.PERSON, sentence, ways_out(run, record), record.path)
+
+
+def ways_out(run: Run, record: StepRecord) -> str:
+    """Return the commands that bring a paused step on."""
+    of = f"{run.name} {shlex.quote(clean(record.path))}{_in(run)}"
+    look = f"see what it said ({_logs(run, record)}), then " if record.job else ""
+    if dead_letter.is_open(record) and record.letter:
+        letter = f"{record.letter['name']}{_in(run)}"
+        return (
+            f"{look}`backstay replay {letter}` tries it again (with --edit, changed), `backstay discard {letter} --reason …` lets it fail"
+        )
+    return (
+        f"{look}`backstay retry {of}` tries it again (with --edit, changed), `backstay skip {of}` goes on without it (with --outputs, as if it "
+        f"were done), `backstay give-up {of}` lets it fail"
+    )
 
 
 def _child(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> Answer:
@@ -311,6 +387,13 @@ def _waiting(record: StepRecord, now: datetime) -> Answer:
 def _locked_out(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> Answer:
     words, mend = limits.lock_words(run, record, evidence.semaphores.get((record.lock or {}).get("name", "")), now)
     return Answer(Cause.LOCK, f"{_name(record)} {words}", mend, record.path, record.due_at)
+
+
+def _broken(run: Run, record: StepRecord, evidence: Evidence, now: datetime) -> Answer:
+    name = record.circuit or ""
+    words, mend, until = breaker.waiting_words(name, run.namespace, evidence.breakers.get(name), record.message or "", now)
+    limit = f"; it times out in {length(record.deadline_at - now)}" if record.deadline_at and record.deadline_at > now else ""
+    return Answer(Cause.CIRCUIT, f"{_name(record)} {words}{limit}", mend, record.path, until)
 
 
 def _late(record: StepRecord, due: datetime | None, now: datetime, sentence: str, cause: Cause) -> Answer:
@@ -435,7 +518,8 @@ def _since(record: StepRecord, now: datetime) -> str:
 
 def _most_attempts(run: Run, record: StepRecord) -> int:
     node = run.program.node(record.path) if run.program is not None else None
-    return node.retry.max_attempts if node is not None and node.retry is not None else 0
+    is_counted = node is not None and node.retry is not None and not node.is_retriable and not node.retry.rules and not record.tries
+    return node.retry.max_attempts if is_counted and node is not None and node.retry is not None else 0
 
 
 def _logs(run: Run, record: StepRecord, *, follow: bool = False) -> str:
@@ -468,3 +552,8 @@ def awaited_semaphores(run: Run) -> set[str]:
         return {workflow_semaphore(run.workflow)} if "Queued" in run.conditions and run.workflow else set()
     waiting = (record.lock or {} for record in going_on(run.state) if is_waiting(record))
     return {wanted["name"] for wanted in waiting if wanted.get("scope") != "Run"}
+
+
+def awaited_breakers(run: Run) -> set[str]:
+    """The names of the CircuitBreakers that steps of a run wait for."""
+    return set() if run.is_finished else {record.circuit or "" for record in going_on(run.state) if circuit.is_waiting(record)}

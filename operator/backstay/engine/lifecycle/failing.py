@@ -1,26 +1,37 @@
-"""fail: an attempt at a step went wrong. Another attempt, a handler, or the step fails."""
+"""fail: an attempt at a step went wrong. Another attempt, a handler of its own, a pause until a person looks, or the step fails."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from backstay.api.faults import matches
-from backstay.engine.lifecycle import ending, lists
-from backstay.engine.model import Fault, Phase, StepRecord
+from backstay.api.policies import OnExhausted, Retry
+from backstay.engine.lifecycle import boundary, catching, ending, pausing
+from backstay.engine.model import Fault, Phase, StepRecord, broken_expression
 from backstay.engine.node import Node
-from backstay.engine.paths import handler_prefix
-from backstay.engine.policies.retry import delay_before
+from backstay.engine.policies.retry import Again, another
 from backstay.engine.turn import Turn
+from backstay.errors import EvaluationError
 
 
 def fail(turn: Turn, node: Node, path: str, fault: Fault, after: timedelta | None = None) -> None:
-    """An attempt at a step went wrong: make another, hand it to a handler, or let the step fail.
+    """An attempt at a step went wrong: make another, hand it to a handler, pause, or let the step fail.
 
     `after` is how long the other side asked to be left alone: another attempt does not come sooner.
     """
     record = turn.steps.get(path)
     attempt = record.attempt if record else 0
     placed = Fault(fault.type, fault.title, fault.detail, fault.step or path, fault.attempt or attempt)
-    if _is_tried_again(turn, node, path, placed, after) or _is_caught(turn, node, path, placed):
+    if _is_handled_already(turn, node, record):
+        ending.end(turn, "StepFailed", path, Phase.FAILED, **_failed(turn, node, path, placed))
+        return
+    again = _another(turn, node, path, placed, after)
+    if again.words:
+        placed = replace(placed, detail=f"{placed.detail or placed.title}; {again.words}")
+    if _is_tried_again(turn, path, placed, again) or _is_caught(turn, node, path, placed):
+        return
+    if pausing.exhaustion(turn, node, path, placed) is not OnExhausted.FAIL:
+        pausing.pause(turn, node, path, placed)
         return
     ending.end(turn, "StepFailed", path, Phase.FAILED, **_failed(turn, node, path, placed))
 
@@ -36,39 +47,50 @@ def _failed(turn: Turn, node: Node, path: str, fault: Fault) -> dict[str, Any]:
     return over if path in turn.steps else {"kind": node.kind, "started_at": turn.now, **over}
 
 
-def _is_tried_again(turn: Turn, node: Node, path: str, fault: Fault, after: timedelta | None) -> bool:
-    record, retry = turn.steps.get(path), node.retry
-    if record is None or retry is None or not record.attempt or record.attempt >= retry.max_attempts:
+def _another(turn: Turn, node: Node, path: str, fault: Fault, after: timedelta | None) -> Again:
+    """Say whether another attempt follows. One that could not even be made is not made again: its expressions would fail again."""
+    record = turn.steps.get(path)
+    if record is None or not node.machine.works or (node.retry is None and not node.is_retriable):
+        return Again()
+    is_made = bool(record.attempt) and record.phase is not Phase.RETRYING
+    if not is_made and not (node.is_retriable and fault.type == "LockTimeout"):
+        return Again()
+    if (record.deadline_at is not None and record.deadline_at <= turn.now) or matches(fault.type, node.never_again):
+        return Again()
+    return another(node.retry or Retry(), turn.identity.uid, record, fault, turn.now, after, is_retriable=node.is_retriable)
+
+
+def _is_tried_again(turn: Turn, path: str, fault: Fault, again: Again) -> bool:
+    if again.due is None:
         return False
-    timed_out = record.deadline_at is not None and record.deadline_at <= turn.now
-    if timed_out or not matches(fault.type, retry.errors):
-        return False
-    due = turn.now + max(after or timedelta(), delay_before(retry, turn.identity.uid, path, record.attempt + 1))
-    over = {**ending.LET_GO, "phase": Phase.RETRYING, "error": fault, "due_at": due}
+    over = {**ending.LET_GO, "phase": Phase.RETRYING, "error": fault, "due_at": again.due, "tries": again.tries}
     turn.change_step("StepRetrying", path, reason=words_of(fault), **over)
-    turn.wake(due)
+    turn.wake(again.due)
     return True
 
 
 # -------------------------------------------------------------------------------------------------------------- catching
 
 
+def _is_handled_already(turn: Turn, node: Node, record: StepRecord | None) -> bool:
+    """Tell whether an error came out of what runs in the step's place or beside it: that is no error of an attempt of its own."""
+    if record is None or not (node.handlers or node.boundaries):
+        return False
+    return record.handler is not None or record.boundary is not None or boundary.has_failed(turn, node, record.path)
+
+
 def _is_caught(turn: Turn, node: Node, path: str, fault: Fault) -> bool:
-    for index, handler in enumerate(node.handlers):
-        if matches(fault.type, handler.errors):
-            over = _failed(turn, node, path, fault)
-            proceed_catching(turn, node, turn.change_step("StepCatching", path, phase=Phase.CATCHING, handler=index, **over))
-            return True
-    return False
-
-
-def proceed_catching(turn: Turn, node: Node, record: StepRecord) -> None:
-    """Bring the handler of a step's error as far as it goes; the step ends as its handler does."""
-    index = record.handler or 0
-    outcome, fault, target = lists.advance_list(turn, node.handlers[index].nodes, handler_prefix(record.path, index))
-    if outcome is lists.Outcome.DONE:
-        ending.end(turn, "StepCaught", record.path, Phase.CAUGHT)
-    elif outcome is lists.Outcome.LEFT:
-        ending.end(turn, "StepCaught", record.path, Phase.CAUGHT, goto=target, reason=f"the run goes on at {target}")
-    elif outcome is lists.Outcome.FAILED and fault:
-        ending.end(turn, "StepFailed", record.path, Phase.FAILED, error=fault, reason=words_of(fault))
+    """Hand the error to the first catch that takes it. Where a `when` cannot be evaluated, the step fails with that, which counts as dealt with."""
+    try:
+        index = catching.handler_of(turn, node, path, fault)
+    except EvaluationError as error:
+        broken = replace(broken_expression(f"{error}; the error was {words_of(fault)}", path), attempt=fault.attempt)
+        ending.end(turn, "StepFailed", path, Phase.FAILED, **_failed(turn, node, path, broken))
+        return True
+    if index is None:
+        return False
+    over = _failed(turn, node, path, fault)
+    record = turn.change_step("StepCatching", path, phase=Phase.CATCHING, handler=index, **over)
+    boundary.withdraw(turn, path)
+    catching.proceed(turn, node, record)
+    return True

@@ -3,8 +3,9 @@
 from typing import Any
 
 from backstay.api.base import format_duration
-from backstay.engine.lifecycle import ending, failing, lists
-from backstay.engine.model import Fault, Phase, StepRecord
+from backstay.engine.compensation.pending import Reach
+from backstay.engine.lifecycle import boundary, catching, ending, failing, lists, outcomes, undoing
+from backstay.engine.model import UNKNOWN, Fault, Phase, StepRecord
 from backstay.engine.node import Node
 from backstay.engine.paths import handler_prefix
 from backstay.engine.turn import Turn
@@ -14,7 +15,10 @@ def stop(turn: Turn, node: Node, record: StepRecord) -> None:
     """A step is no longer wanted: bring it to an end, at once or as soon as what it started has ended."""
     if turn.is_full:
         return
-    if record.phase is Phase.STOPPING and record.then is not Phase.FAILED:
+    if record.phase is Phase.FINISHING:
+        boundary.stop(turn, node, record)
+        ending.proceed_finishing(turn, node, record)
+    elif record.phase is Phase.STOPPING and record.then not in (Phase.FAILED, Phase.CAUGHT):
         proceed(turn, node, record)
     elif record.is_joined:
         begin_stopping(turn, node, record, Phase.SUCCEEDED)
@@ -22,15 +26,19 @@ def stop(turn: Turn, node: Node, record: StepRecord) -> None:
         begin_stopping(turn, node, record, Phase.CANCELLED)
 
 
-def cancel(turn: Turn, node: Node, record: StepRecord, reason: str) -> None:
-    """The workflow, or a person, does not want a step any more: stop it, and the run goes on after it.
+def cancel(turn: Turn, node: Node, record: StepRecord, reason: str, *, undo: bool = False) -> None:
+    """The workflow, or a person, does not want a step any more: stop it, and the run goes on after it; `undo` what was completed in it before.
 
     To be called before a turn advances the run, never from within a step: what is cancelled may be around that step.
     """
-    if record.is_joined:
+    if record.phase is Phase.FINISHING:
+        boundary.stop(turn, node, record)
+        return
+    flagged: dict[str, Any] = {"undoing": True} if undo else {}
+    if record.is_joined and not undo:
         begin_stopping(turn, node, record, Phase.SUCCEEDED, reason=reason)
-    elif record.phase is not Phase.STOPPING or record.then is Phase.FAILED:
-        begin_stopping(turn, node, record, Phase.SKIPPED, reason=reason)
+    elif record.phase is not Phase.STOPPING or record.then in (Phase.FAILED, Phase.CAUGHT):
+        begin_stopping(turn, node, record, Phase.SKIPPED, reason=reason, **flagged)
 
 
 def leave(turn: Turn, node: Node, record: StepRecord, target: str) -> None:
@@ -42,24 +50,32 @@ def begin_stopping(
     turn: Turn, node: Node, record: StepRecord, then: Phase, fault: Fault | None = None, *, reason: str = "", **changes: Any
 ) -> None:
     """Stop what a step has started; it becomes `then` once that has ended. `fault` says why, where it is to fail."""
-    if record.phase in (Phase.WAITING, Phase.RETRYING):
+    is_to_be_undone = changes.get("undoing") and record.outcome == UNKNOWN
+    if record.phase in (Phase.WAITING, Phase.RETRYING, Phase.PAUSED) and not is_to_be_undone:
         _settle(turn, node, record, then, fault, reason)
         return
     if fault:
         changes |= {"error": fault}
     words = failing.words_of(fault) if fault else reason
+    changes |= outcomes.after_cutting_off(turn, record, fault)
     kept = turn.change_step("StepStopping", record.path, phase=Phase.STOPPING, then=then, reason=words, **changes)
     proceed(turn, node, kept)
 
 
 def proceed(turn: Turn, node: Node, record: StepRecord) -> None:
     """Look again at a step that is being stopped."""
-    if record.handler is not None:
+    if record.boundary is not None:
+        ended = boundary.stop_handling(turn, node, record)
+    elif record.handler is not None:
         ended = lists.stop_list(turn, node.handlers[record.handler].nodes, handler_prefix(record.path, record.handler))
     else:
-        ended = node.machine.stop(turn, node, record)
+        ended = (record.undoing and record.finishing is Phase.SUCCEEDED and turn.run.phase is Phase.RUNNING) or node.machine.stop(
+            turn, node, record
+        )
     after = turn.steps[record.path]
-    if ended and not after.has_ended:
+    if ended and after.undoing and turn.run.phase is Phase.RUNNING:
+        ended = undoing.advance_undoing(turn, Reach(inside=record.path), besides=record.path)
+    if ended and after.phase is Phase.STOPPING:
         _settle(turn, node, after, after.then or Phase.CANCELLED, after.error)
 
 
@@ -68,6 +84,8 @@ def _settle(turn: Turn, node: Node, record: StepRecord, then: Phase, fault: Faul
         failing.fail(turn, node, record.path, fault or Fault("Cancelled"))
     elif then is Phase.SUCCEEDED:
         ending.succeed(turn, record.path)
+    elif then is Phase.CAUGHT:
+        catching.proceed(turn, node, boundary.take_over(turn, node, record.path))
     else:
         over = ending.LET_GO | {"deadline_at": None, "then": Phase.SKIPPED if then is Phase.SKIPPED else None}
         ending.end(turn, "StepCancelled", record.path, Phase.CANCELLED, reason=reason, **over)
@@ -89,4 +107,4 @@ def time_out(turn: Turn, node: Node, record: StepRecord) -> None:
 
 def waited(record: StepRecord) -> str:
     """Return what a step that took too long was waiting for, if that is known: then its work is not to blame."""
-    return f" ({record.message})" if record.message and record.job is not None else ""
+    return f" ({record.message})" if record.message and (record.job or record.circuit) is not None else ""
