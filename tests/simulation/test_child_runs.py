@@ -10,7 +10,7 @@ import pytest
 from backstay import names
 from backstay.engine import journal
 from tests.support.fake_api import FakeApi
-from tests.support.operating import define, ended, eventually, working
+from tests.support.operating import define, ended, eventually, survive, working
 
 OK = {"job": {"image": "ok"}}
 UNDOABLE = {**OK, "compensate": OK}
@@ -70,11 +70,7 @@ async def run_to_the_end(
         acted = acted or (act is not None and act(api))
         return acted and all_ended(api)
 
-    async with working(api):
-        await eventually(lambda: over() or api.hung.is_set())
-    if not over():
-        async with working(api):
-            await eventually(over)
+    await survive(api, over)
     return api
 
 

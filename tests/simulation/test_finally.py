@@ -9,7 +9,7 @@ from backstay import names
 from backstay.engine import journal
 from tests.simulation.test_crashes import outcome, steps_done
 from tests.support.fake_api import FakeApi, Object
-from tests.support.operating import ended, eventually, operating
+from tests.support.operating import eventually, operating, run_through
 
 TIDY = [{"name": "tidy", "job": {"image": "ok"}}]
 SPEC: dict[str, Any] = {
@@ -28,15 +28,7 @@ def recoveries(api: FakeApi) -> list[Object]:
 
 
 async def run_to_the_end(fault: str | None, at: int) -> FakeApi:
-    api = FakeApi(outcome)
-    api.fault = lambda number, verb, plural: fault if number == at else None
-    api.apply_run({"workflow": {"inline": SPEC}})
-    async with operating(api):
-        await eventually(lambda: ended(api) or api.hung.is_set())
-    if not ended(api):
-        async with operating(api):
-            await eventually(lambda: ended(api))
-    return api
+    return await run_through(outcome, SPEC, fault, at)
 
 
 def check(api: FakeApi, where: str) -> None:

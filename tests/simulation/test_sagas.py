@@ -13,7 +13,7 @@ from backstay.api.workflow import WorkflowSpec
 from backstay.engine import codec, journal
 from backstay.engine.program import compile_program
 from tests.support.fake_api import FakeApi
-from tests.support.operating import ended, eventually, operating
+from tests.support.operating import ended, eventually, operating, run_through
 from tests.support.saga_rules import check_saga
 
 OK = {"image": "ok"}
@@ -56,15 +56,7 @@ def undone(api: FakeApi) -> list[str]:
 
 
 async def run_to_the_end(spec: dict[str, Any], fault: str | None, at: int) -> FakeApi:
-    api = FakeApi(outcome)
-    api.fault = lambda number, verb, plural: fault if number == at else None
-    api.apply_run({"workflow": {"inline": spec}})
-    async with operating(api):
-        await eventually(lambda: ended(api) or api.hung.is_set())
-    if not ended(api):
-        async with operating(api):
-            await eventually(lambda: ended(api))
-    return api
+    return await run_through(outcome, spec, fault, at)
 
 
 def check(api: FakeApi, spec: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from backstay import names
 from backstay.engine import journal
 from backstay.names import transaction_id
 from tests.support.fake_api import FakeApi
-from tests.support.operating import ended, eventually, operating
+from tests.support.operating import ended, survive
 
 FAULTS = ("hang", "hang-after", "unavailable", "lost")
 QUICK = {"interval": "1ms", "jitter": "None"}
@@ -87,11 +87,7 @@ async def run_to_the_end(workflow: dict[str, Any], fault: str | None, at: int, *
             api.remove("workflowruns", run)
         return ended(api) and (gone or not delete)
 
-    async with operating(api):
-        await eventually(lambda: over() or api.hung.is_set())
-    if not over():
-        async with operating(api):
-            await eventually(over)
+    await survive(api, over)
     return books
 
 

@@ -132,6 +132,9 @@ class Rules:
         works = self.ledger.by_path.get(path, ())
         if any(self._is_undone_at_once(undoing) for undoing in self.ledger.undoing(path)):
             return MAYBE  # whether that went well is told by the child run
+        record = self.world.state.steps.get(path)
+        if record is not None and not record.has_ended:
+            return MAYBE  # the run was let go, or goes on, while it waits for a person
         is_child = "workflow" in self.steps[path]
         if any(work.ended in (DONE, LOST) and work.seen and not (work.is_forgotten or (is_child and work.unwanted)) for work in works):
             return YES

@@ -11,7 +11,7 @@ from backstay.kube.resources import RUNS
 from backstay.observe.metrics import Metrics
 from backstay.runtime.operator import Operator
 from backstay.settings import Settings
-from tests.support.fake_api import SELECTED, FakeApi
+from tests.support.fake_api import SELECTED, FakeApi, Outcome
 
 LIMIT_SECONDS = 20.0
 
@@ -78,3 +78,21 @@ def ended(api: FakeApi, name: str = "r1") -> bool:
     """Tell whether a run is finished, or gone, and nothing of ours holds it."""
     run = api.run(name)
     return run is None or (bool((run.get("status") or {}).get("finishedAt")) and not run["metadata"].get("finalizers"))
+
+
+async def survive(api: FakeApi, over: Callable[[], object], **settings: Any) -> None:
+    """Have the work done until it is over. Where the operator dies at a call, as `api.fault` may have it, another one goes on."""
+    async with working(api, **settings):
+        await eventually(lambda: over() or api.hung.is_set())
+    if not over():
+        async with working(api, **settings):
+            await eventually(over)
+
+
+async def run_through(outcome: Outcome, spec: dict[str, Any], fault: str | None, at: int) -> FakeApi:
+    """Bring a run to its end with a fault at its call number `at`, whose Jobs end as `outcome` says."""
+    api = FakeApi(outcome)
+    api.fault = lambda number, verb, plural: fault if number == at else None
+    api.apply_run({"workflow": {"inline": spec}})
+    await survive(api, lambda: ended(api))
+    return api

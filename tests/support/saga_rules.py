@@ -118,21 +118,22 @@ class _Reader:
             yield f"{path}: it is undone at entry {now}, although a structure around it says how to undo the whole"
         whole = self.run.get("phase") == "Compensating"
         for later, other in self.steps.items():
-            if self._is_before(path, later, other) and (whole or self._is_of_the_same_undo(later)) and not self._is_settled(later):
+            if self._is_before(path, later, other, whole) and (whole or self._is_of_the_same_undo(later)) and not self._is_settled(later):
                 yield f"{path}: it is undone at entry {now}, before {later}, which came after it (place {other.completed})"
 
     def _may_be_done(self, path: str) -> bool:
         step = self.steps[path]
         return step.is_unknown or (bool(step.fields.get("undoing")) and step.fields.get("outcome") == "Unknown")
 
-    def _is_before(self, path: str, later: str, other: Seen) -> bool:
+    def _is_before(self, path: str, later: str, other: Seen, whole: bool) -> bool:
         """Tell whether a step that may have to be undone came after another one, and may rely on it."""
         if later == path or self.program.undo_of(later) is None or _UNDO in later or not (other.did_its_work or other.is_unknown):
             return False
         if any(self._speaks(outer) for outer in _around(later)):
             return False
         mine = self.steps[path].completed or 10**9
-        together = self.program.spec.on_failure.parallel and _are_apart(self.program, path, later)
+        at_once = self.program.spec.on_failure.parallel or not whole  # lines that go on side by side undo parts of themselves side by side
+        together = at_once and _are_apart(self.program, path, later)
         return other.completed > mine and not together
 
     def _is_of_the_same_undo(self, later: str) -> bool:

@@ -19,7 +19,7 @@ from tests.support.saga_rules import check_saga
 from tests.support.saga_world import SagaWorld
 
 EXAMPLES = int(os.environ.get("BACKSTAY_EXAMPLES", "10000" if os.environ.get("CI") else "2500"))
-BYTES = 96
+BYTES = 64
 
 
 @pytest.mark.timeout(600)
