@@ -29,7 +29,7 @@ import orjson
 
 from backstay.api.validate import check_parameters
 from backstay.engine import finishing, replays, requests, transactions, uncaught
-from backstay.engine.compensation import left, to_undo, why_left
+from backstay.engine.compensation import cut_off, left, to_undo, why_left
 from backstay.engine.lifecycle import advance, advance_undoing, finish_begun, stop, tell_left
 from backstay.engine.lifecycle.ending import ABANDONED
 from backstay.engine.model import Decision, Fault, Identity, Json, Observations, Phase, State, StepRecord
@@ -373,6 +373,8 @@ def _let_go(turn: Turn, why: str, actor: str = "operator") -> None:
     """End a run without undoing the rest; what is not undone is named in the journal."""
     still = to_undo(turn.program, turn)
     words = f"{why}; not undone: {_names_of(still)}" if still else why
+    if overtaken := cut_off(turn.program, turn):
+        words += f"; cut off, and nobody knows whether it was done: {_names_of(overtaken)}"
     if doubt := transactions.in_doubt_words(turn.program, turn.steps):
         words += f"; IN DOUBT: {doubt}"
     if turn.run.phase is Phase.FINISHING:

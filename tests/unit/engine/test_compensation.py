@@ -120,6 +120,13 @@ def test_the_annotation_lets_a_stuck_run_go_and_it_is_recorded() -> None:
     assert world.running == []
 
 
+def test_what_goes_on_when_a_run_is_let_go_is_named_too() -> None:
+    world = shipped(World(SAGA), "ship").wants(delete=True, release=True)
+    assert (world.phase, world.finalizer) == ("Cancelled", False)
+    told = next(entry.reason for entry in world.entries if entry.kind == "CompensationAbandoned")
+    assert told.endswith("not undone: charge, reserve; cut off, and nobody knows whether it was done: ship")
+
+
 def test_the_annotation_does_nothing_to_a_run_that_is_not_ending() -> None:
     world = shipped(World(SAGA), "ship").wants(release=True)
     assert (world.phase, world.running) == ("Running", ["ship"])

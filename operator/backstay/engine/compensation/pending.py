@@ -173,3 +173,12 @@ def holds_something(program: "Program", known: Known, prefix: str) -> bool:
             return True
     inside = {path: record for path, record in known.steps.items() if is_within(path, prefix)}
     return any(not record.has_ended for record in inside.values()) or bool(to_undo(program, known, Reach(inside=prefix)))
+
+
+def cut_off(program: "Program", known: Known) -> list[StepRecord]:
+    """Return the steps that say how to undo them and go on: a run that ends now overtakes them, and nobody will know what they did."""
+    if not program.undoable or known.run.pivot:
+        return []
+    going = (record for record in known.steps.values() if not record.has_ended and undone_by(record.path) is None)
+    at_work = (record for record in going if record.phase in (Phase.RUNNING, Phase.STOPPING) or record.outcome == UNKNOWN)
+    return [record for record in at_work if program.undo_of(record.path) is not None and program.nodes[static(record.path)].machine.works]
