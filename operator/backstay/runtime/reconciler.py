@@ -34,7 +34,7 @@ from backstay.runtime.circuits import Circuits
 from backstay.runtime.dead_letters import DeadLetters
 from backstay.runtime.jobs import JobWatches
 from backstay.runtime.patch import status_patch
-from backstay.runtime.programs import Programs, Resolution
+from backstay.runtime.programs import NOT_READY, Programs, Resolution
 from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.store import Known, Reading, RunStore
 from backstay.runtime.terminating import ASK_SECONDS, Namespaces
@@ -225,12 +225,15 @@ class Reconciler:
         return asyncio.get_running_loop().time()
 
     def _given_up(self, known: Known, resolution: Resolution) -> Fault | None:
+        """Say why a run cannot begin, once it has waited long enough for its workflow. One that is there and has not been looked at yet keeps
+        its runs waiting however long that takes: it is the operator that is behind."""
         if resolution.missing is None:
             known.since = 0.0
             return None
         now = self.loop_time()
         known.since = known.since or now
-        return resolution.missing if now - known.since >= self.missing_workflow_seconds else None
+        is_late = now - known.since >= self.missing_workflow_seconds
+        return resolution.missing if is_late and resolution.missing.type != NOT_READY else None
 
     # -------------------------------------------------------------------------------------------------------- persist
 
