@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# A file of tests stays in one process: the cluster that it shares is started once.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test e2e e2e-oldest containers images cluster cluster-down kind kind-down lint crds bench patterns lock clean format
+.PHONY: help venv demo test e2e e2e-oldest containers images cluster cluster-down kind kind-down lint crds bench patterns failures lock clean format
 
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,7 +24,7 @@ demo: $(STAMP) ## watch a saga undo itself, on an embedded cluster
 	$(BIN)/python examples/order/demo.py
 
 test: $(STAMP) ## unit, embedded and chart tests: no Go, no cluster
-	$(BIN)/python -m pytest tests -m "not e2e and not containers and not bench"
+	$(BIN)/python -m pytest tests -m "not e2e and not containers and not bench" $(WORKERS)
 
 e2e: $(STAMP) ## the scenario suite on a real control plane (needs Go)
 	$(BIN)/python -m pytest tests -m e2e
@@ -67,6 +69,9 @@ crds: $(STAMP) ## generate crds/ from the models
 
 patterns: $(STAMP) ## draw docs/patterns.md anew from the manifests in examples/patterns
 	$(BIN)/python -m tests.support.patterns_page
+
+failures: $(STAMP) ## write docs/failures.md anew from tests/scenarios/catalogue
+	$(BIN)/python -m tests.support.failures_page
 
 lock: $(STAMP) ## renew the lock files (needs uv)
 	$(BIN)/python -m pip install --quiet uv

@@ -20,6 +20,10 @@ JOURNAL: Final = "WorkflowJournal"
 JOURNALS: Final = "workflowjournals"
 SEMAPHORE: Final = "Semaphore"
 SEMAPHORES: Final = "semaphores"
+BREAKER: Final = "CircuitBreaker"
+BREAKERS: Final = "circuitbreakers"
+DEAD_LETTER: Final = "DeadLetter"
+DEAD_LETTERS: Final = "deadletters"
 
 MANAGER: Final = "backstay"
 """Field manager and value of `app.kubernetes.io/managed-by` on what the operator creates."""
@@ -32,7 +36,13 @@ LABEL_RUN: Final = f"{GROUP}/run"
 LABEL_WORKFLOW: Final = f"{GROUP}/workflow"
 LABEL_MADE_BY: Final = f"{GROUP}/made-by-run"
 """UID of the run whose resource step, or workspace, made an object. Another label than that of Jobs: those the operator takes for attempts."""
+LABEL_STEP: Final = f"{GROUP}/step"
+"""On a DeadLetter, the name of the step that gave up; LABEL_ERROR is the type of its error."""
+LABEL_ERROR: Final = f"{GROUP}/error"
+LABEL_REPLAYS: Final = f"{GROUP}/replays"
+"""On a run, the UID of the DeadLetter that it was started from; ANNOTATION_DEAD_LETTER is its name."""
 
+ANNOTATION_DEAD_LETTER: Final = f"{GROUP}/dead-letter"
 ANNOTATION_PATH: Final = f"{GROUP}/path"
 """The path of the step that a Job works for, as in `pack[3]/box`."""
 ANNOTATION_ATTEMPT: Final = f"{GROUP}/attempt"
@@ -46,7 +56,7 @@ LABEL_PARENT: Final = f"{GROUP}/parent"
 ANNOTATION_CALLERS: Final = f"{GROUP}/callers"
 """On a child run, what the runs run that it is a child of, the outermost first, as in `order > ship`; how many these are is its depth."""
 ANNOTATION_DETACHED: Final = f"{GROUP}/detached"
-"""`"true"` on a child run that nobody waits for (`wait: false`)."""
+"""On a child run that nobody waits for (`wait: false`): `"undo"` where it is undone with the run that started it, else `"true"`."""
 ANNOTATION_STARTED_BY: Final = f"{GROUP}/started-by"
 """On a run, the user who started it, as the API server knows them: entered or checked by the chart's admission policies, then never changed."""
 ANNOTATION_RELEASE: Final = f"{GROUP}/release-finalizer"
@@ -57,10 +67,20 @@ ENV_RUN: Final = "BACKSTAY_RUN"
 ENV_STEP: Final = "BACKSTAY_STEP"
 ENV_ATTEMPT: Final = "BACKSTAY_ATTEMPT"
 ENV_IDEMPOTENCY_KEY: Final = "BACKSTAY_IDEMPOTENCY_KEY"
+ENV_TRANSACTION: Final = "BACKSTAY_TRANSACTION"
+"""In every phase of a transaction: its name, the same for all its participants, phases and attempts."""
+ENV_COMPENSATES_OUTCOME: Final = "BACKSTAY_COMPENSATES_OUTCOME"
+"""In a compensation: Succeeded, or Unknown where nobody knows whether the step that is undone was done."""
+ENV_COMPENSATES_KEY: Final = "BACKSTAY_COMPENSATES_KEY"
+"""In a compensation: the idempotency key of the step that is undone."""
+ENV_PREPARED: Final = "BACKSTAY_PREPARED"
+"""In the last phase of a participant: Succeeded, or Unknown where nobody knows whether there is anything to abort."""
 
 HEADER_RUN: Final = "Backstay-Run"
 HEADER_STEP: Final = "Backstay-Step"
 HEADER_ATTEMPT: Final = "Backstay-Attempt"
+HEADER_TRANSACTION: Final = "Backstay-Transaction"
+HEADER_PREPARED: Final = "Backstay-Prepared"
 
 OUTPUT_LIMIT_BYTES: Final = 4096
 """Kubernetes truncates a container's termination message at 4,096 bytes."""
@@ -97,6 +117,19 @@ def child_name(run_name: str, run_uid: str, path: str, attempt: int) -> str:
     return f"{readable[:room].strip('-') or 'run'}-{unique}"
 
 
+def letter_name(run_name: str, run_uid: str, path: str, sequence: int) -> str:
+    """Name the DeadLetter of a step that gave up with the journal entry of that number: a step that gives up again writes another."""
+    unique = digest(run_uid, path, sequence, "letter", length=10)
+    readable = re.sub(r"[^a-z0-9]+", "-", f"{run_name}-{path}".lower()).strip("-")
+    return f"{readable[: _DNS_LABEL_MAX - len(unique) - 1].strip('-') or 'run'}-{unique}"
+
+
+def replay_name(run_name: str, letter_uid: str) -> str:
+    """Name the one run that is started from a DeadLetter: a second time it is the same run."""
+    unique = digest(letter_uid, "replay", length=10)
+    return f"{run_name[: _DNS_LABEL_MAX - len(unique) - 1].strip('-.')}-{unique}"
+
+
 def workflow_semaphore(workflow: str) -> str:
     """Name the Semaphore that keeps the slots of a Workflow with a limit: no lock of a step can be called so, for it has a dot."""
     name = f"workflow.{workflow}"
@@ -119,6 +152,11 @@ def idempotency_key(run_uid: str, path: str, attempt: int | None = None) -> str:
     Retries of the same step share the key unless `attempt` is given: a payment that was made but not acknowledged must not be made again.
     """
     return digest(run_uid, path, "" if attempt is None else attempt, length=32)
+
+
+def transaction_id(run_uid: str, path: str) -> str:
+    """Name the transaction of the step at `path` (with its iterations and laps): the same in every phase, attempt and restart, at most 41 characters."""
+    return f"backstay-{digest(run_uid, path, 'transaction', length=32)}"
 
 
 def label_value(text: str) -> str:

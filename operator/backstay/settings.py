@@ -37,6 +37,8 @@ class Settings:
     """How many runs may go on at the same time in one namespace; more wait for their turn. 0 for any number."""
     max_child_depth: int = MAX_CHILD_DEPTH
     """How deep child runs may nest; a `workflow` step that would go deeper fails with LimitExceeded."""
+    dead_letter_ttl_seconds: float = 7 * 86_400.0
+    """How long a DeadLetter is kept once it was replayed or discarded; 0 keeps it for ever. One that waits is kept, however long."""
     http_allowed_hosts: tuple[str, ...] = ()
     """Hosts that http steps may call, as `hosts/rules.py` reads them; none where it is empty."""
     http_internal_ranges: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 What takes that long in earnest is asked of the API server all the same, and a test sees it.
 """
 
+import os
 from datetime import timedelta
 from functools import partial
 
@@ -16,4 +17,5 @@ if __name__ == "__main__":
     events.Limits = partial(events.Limits, pause_seconds=0.5)  # type: ignore[misc, assignment]
     job.NO_POD_AFTER = timedelta(seconds=1)  # type: ignore[misc]
     semaphores.IDLE_SECONDS = 1.0  # type: ignore[misc]
+    os.environ["BACKSTAY_DEAD_LETTER_TTL_SECONDS"] = "1"
     main()

@@ -1,5 +1,7 @@
 """All that the operator does for its users, told once: every right that it has is used, so that none is given for nothing."""
 
+import json
+
 from tests.scenarios.manifests import ONE, run_by_name, run_of, shell, step, workflow_of
 from tests.scenarios.resource import allow, as_manager, manifest
 from tests.support.api import Object
@@ -21,6 +23,8 @@ def live_through_everything(place: Place) -> None:
     _take_a_claim(place)
     _make_and_mount(place)
     _take_turns(place)
+    _ask_a_breaker(place)
+    _give_up(place)
     _grow_long(place)
     assert condition(place.ended("hello"), "Succeeded") == "True"
     assert condition(place.ended("timeout"), "Succeeded") == "True"
@@ -88,6 +92,45 @@ def _take_turns(place: Place) -> None:
         place.kubectl("patch", "wfrun", name, "--type=merge", "-p", '{"spec": {"cancel": {"reason": "x"}}}')
         place.ended(name)
     wait_for(lambda: not place.cluster.api.list("semaphores", place.name), what="the slots of a workflow stay")
+
+
+def _ask_a_breaker(place: Place) -> None:
+    """One that nobody has made is made, and its state is written."""
+    place.apply(run_of("guarded", step(job=shell(), circuit="bank")))
+    assert condition(place.ended("guarded"), "Succeeded") == "True"
+    place.kubectl("wait", "circuitbreaker/bank", "--for=condition=Closed", "--timeout=20s")
+
+
+GIVES_UP: Object = step("charge", job=shell("exit 1"), onExhausted="DeadLetter")
+
+
+def letter_of(place: Place, run: str) -> str:
+    """Return the name of the DeadLetter of a run's step, once it is there and its status is written."""
+
+    def found() -> str:
+        letters = place.cluster.api.list("deadletters", place.name)
+        return next((one["metadata"]["name"] for one in letters if one["spec"]["run"]["name"] == run and one.get("status")), "")
+
+    return str(wait_for(found, what="there is no DeadLetter"))
+
+
+def resolved(place: Place, letter: str, action: str = "Replay", id_: str = "r1") -> None:
+    """Say what is to become of a DeadLetter."""
+    wanted = {"spec": {"resolution": {"id": id_, "action": action, "reason": "over"}}}
+    place.kubectl("patch", "deadletter", letter, "--type=merge", "-p", json.dumps(wanted))
+
+
+def _give_up(place: Place) -> None:
+    """A step gives up; its run is deleted, and the letter replayed by a new run, which is discarded. Settled letters leave soon."""
+    place.apply(workflow_of({"steps": [GIVES_UP]}, "pay"), run_by_name("gives-up", "pay"))
+    letter = letter_of(place, "gives-up")
+    place.kubectl("delete", "wfrun", "gives-up")
+    resolved(place, letter)
+    runs = wait_for(lambda: place.kubectl("get", "wfrun", "-l", "backstay.dev/replays", "-o", "name").split(), what="no new run")
+    again = runs[0].rpartition("/")[2]
+    resolved(place, letter_of(place, again), "Discard")
+    place.ended(again)
+    wait_for(lambda: not place.cluster.api.list("deadletters", place.name), what="settled letters stay")
 
 
 WORKSPACE: Object = {"name": "data", "claim": {"name": "shared", "storage": "1Mi"}}

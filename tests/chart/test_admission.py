@@ -33,6 +33,21 @@ STATUS = (
     "command `backstay`; whoever restores a backup is named in admissionPolicies.trusted of the chart"
 )
 SLOTS = "the status says who holds the slots and who waits, and the operator alone writes it; to let more in, raise spec.limit"
+SETTLED = "the status says what has become of it, and the operator alone writes it; to replay or discard it, set spec.resolution, as `backstay replay` does"
+LETTER: Object = {
+    "apiVersion": "backstay.dev/v1alpha1",
+    "kind": "DeadLetter",
+    "metadata": {"name": "letter"},
+    "spec": {
+        "run": {"name": "none", "uid": "none"},
+        "workflow": {"name": "flow"},
+        "step": "charge",
+        "kind": "job",
+        "error": {"type": "CardDeclined"},
+        "gaveUpAt": "2026-11-23T09:00:00Z",
+    },
+}
+COUNTED = "the status says what was counted, and the operator alone writes it; to close it, set spec.reset or spec.forced, as `backstay breaker` does"
 HELD = (
     "metadata.finalizers: backstay.dev/compensation is put on and taken off by the operator alone; to let a run go without undoing the rest: "
     "kubectl annotate wfrun held --namespace {shop} backstay.dev/release-finalizer=true"
@@ -87,6 +102,8 @@ def shop(release: Release) -> Shop:
     wait_for(lambda: _is_in_force(found), what="the policies are not in force")
     found.shop.apply(run_of("held", UNDONE, WAITING), run_of("plain", WAITING), workflow_of({"steps": [WAITING]}, "flow"))
     found.shop.apply({"apiVersion": "backstay.dev/v1alpha1", "kind": "Semaphore", "metadata": {"name": "bank"}, "spec": {"limit": 3}})
+    found.shop.apply({"apiVersion": "backstay.dev/v1alpha1", "kind": "CircuitBreaker", "metadata": {"name": "bank"}, "spec": {}})
+    found.as_(RESTORER)("create", "-f", "-", given=LETTER)
     found.as_("alice")("create", "-f", "-", given=_started_by("alice", "named"))
     found.shop.reached("held", "hold", "Waiting")
     found.shop.reached("plain", "hold", "Waiting")
@@ -170,6 +187,21 @@ REFUSED: dict[str, tuple[str, tuple[str, ...], str]] = {
     "the status of a run, as the administrator": (ADMINISTRATOR, patch("wfrun", "held", STATUS_CHANGE, "--subresource=status"), STATUS),
     "the status of a workflow": ("wilma", patch("wf", "flow", {"status": {"conditions": []}}, "--subresource=status"), STATUS),
     "the status of a semaphore": ("wilma", patch("semaphore", "bank", {"status": {"holders": []}}, "--subresource=status"), SLOTS),
+    "the status of a circuit breaker": (
+        "wilma",
+        patch("circuitbreaker", "bank", {"status": {"state": "Closed"}}, "--subresource=status"),
+        COUNTED,
+    ),
+    "the status of a dead letter": (
+        "wilma",
+        patch("deadletter", "letter", {"status": {"phase": "Replayed"}}, "--subresource=status"),
+        SETTLED,
+    ),
+    "what gave up, in a dead letter": (
+        "alice",
+        patch("deadletter", "letter", {"spec": {"serviceAccountName": "rich"}}),
+        "serviceAccountName is a record of what happened; of a DeadLetter only resolution is for you to set",
+    ),
     "taking the finalizer off": ("alice", patch("wfrun", "held", meta(finalizers=None)), HELD),
     "taking the finalizer off, as the administrator": (ADMINISTRATOR, patch("wfrun", "held", meta(finalizers=["other.example/own"])), HELD),
     "putting the finalizer on": ("alice", patch("wfrun", "plain", meta(finalizers=[FINALIZER])), HELD.replace("wfrun held", "wfrun plain")),
@@ -207,6 +239,11 @@ ALLOWED: dict[str, tuple[str, tuple[str, ...]]] = {
     "a time to live": ("alice", patch("wfrun", "plain", {"spec": {"ttl": {"succeeded": "1h"}}})),
     "a label of one's own": ("alice", ("label", "wfrun", "plain", "team=blue")),
     "an annotation of one's own": ("alice", ("annotate", "wf", "flow", "example.com/note=x")),
+    "a reset of a circuit breaker": ("alice", patch("circuitbreaker", "bank", {"spec": {"reset": {"id": "r1"}}})),
+    "a resolution of a dead letter": (
+        "alice",
+        patch("deadletter", "letter", {"spec": {"resolution": {"id": "r1", "action": "Discard", "reason": "over"}}}),
+    ),
     "the limit of a semaphore": ("alice", patch("semaphore", "bank", {"spec": {"limit": 4}})),
     "a finalizer of one's own beside ours": (
         "alice",
@@ -290,3 +327,11 @@ def test_who_started_a_run_has_started_its_child_runs(shop: Shop) -> None:
     assert child["metadata"]["annotations"][STARTED_BY] == "alice"
     first = child["status"]["journal"]["entries"][0]
     assert (first["kind"], first["actor"]) == ("RunStarted", "alice")
+
+
+def test_nobody_but_the_operator_writes_a_dead_letter(shop: Shop) -> None:
+    """Runs are started from what stands in it: with a right that alice does not have, wilma could start any."""
+    forged = {**LETTER, "metadata": {"name": "forged"}, "spec": {**LETTER["spec"], "serviceAccountName": "rich"}}
+    assert 'User "alice" cannot create resource "deadletters"' in shop.refused("alice", "create", "-f", "-", given=forged)
+    told = shop.refused("wilma", "create", "-f", "-", given=forged)
+    assert "a DeadLetter is written by the operator alone, because runs are started from what stands in it; start a run instead" in told

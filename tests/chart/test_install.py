@@ -26,7 +26,7 @@ GROUPS = {
     "deployments": "apps",
     "customresourcedefinitions": "apiextensions.k8s.io",
 }
-GROUPS |= dict.fromkeys(("workflows", "workflowruns", "workflowjournals", "semaphores"), "backstay.dev")
+GROUPS |= dict.fromkeys(("workflows", "workflowruns", "workflowjournals", "semaphores", "circuitbreakers", "deadletters"), "backstay.dev")
 GROUPS |= dict.fromkeys(("roles", "rolebindings", "clusterroles", "clusterrolebindings"), "rbac.authorization.k8s.io")
 
 
@@ -89,6 +89,10 @@ NEEDED = (
     "update workflowruns/finalizers",
     "list,watch,create,patch,delete semaphores",
     "patch semaphores/status",
+    "list,watch,create circuitbreakers",
+    "patch circuitbreakers/status",
+    "get,list,watch,create,delete deadletters",
+    "patch deadletters/status",
     "get,list,watch,create,delete jobs",
     "list,watch pods",
     "get,list,create,delete controllerrevisions",
@@ -101,6 +105,10 @@ FORBIDDEN = (
     "list,watch,update,patch,delete persistentvolumeclaims",
     "update workflows/status workflowruns/status semaphores/status",
     "get,update,deletecollection semaphores",
+    "get,update,patch,delete,deletecollection circuitbreakers",
+    "update circuitbreakers/status",
+    "update,patch,deletecollection deadletters",
+    "update deadletters/status",
     "update,patch,deletecollection jobs jobs/status",
     "get,create,update,patch,delete pods pods/exec pods/attach pods/ephemeralcontainers",
     "get pods/log",
@@ -145,12 +153,22 @@ def test_kubectl_itself_says_what_the_operator_may_do(installed: Installed) -> N
 
 ROLES = {
     "view": (
-        ("get,list,watch workflows workflowruns semaphores",),
-        ("create,patch,delete workflows workflowruns semaphores", "patch,update workflowruns/status semaphores/status"),
+        ("get,list,watch workflows workflowruns semaphores circuitbreakers deadletters",),
+        (
+            "create,patch,delete workflows workflowruns semaphores circuitbreakers deadletters",
+            "patch,update workflowruns/status circuitbreakers/status deadletters/status",
+        ),
     ),
     "edit": (
-        ("get,list,watch,create,update,patch,delete workflows workflowruns semaphores",),
-        ("deletecollection workflowruns", "patch workflowruns/status semaphores/status"),
+        (
+            "get,list,watch,create,update,patch,delete workflows workflowruns semaphores circuitbreakers",
+            "get,list,watch,update,patch,delete deadletters",
+        ),
+        (
+            "deletecollection workflowruns",
+            "create deadletters",
+            "patch workflowruns/status semaphores/status circuitbreakers/status deadletters/status",
+        ),
     ),
     "admin": (("get,create,patch,delete,deletecollection workflows workflowruns",), ("patch,update workflows/status workflowruns/status",)),
 }

@@ -11,17 +11,20 @@ from backstay.kube.client import Client
 from backstay.kube.login import find_login
 from tests.chart.operated import IMPERSONATE, Release, Right, operator_rules, rights_of
 from tests.chart.story import (
+    GIVES_UP,
     HOLD,
     UNDONE,
     WORKSPACE,
     foreign_claim,
     foreign_job,
     foreign_journal,
+    letter_of,
     limited,
     live_through_everything,
     long_run,
     mounting,
     obstruct,
+    resolved,
 )
 from tests.scenarios.manifests import ONE, run_by_name, run_of, shell, step, workflow_of
 from tests.scenarios.resource import allow, as_manager, manifest
@@ -318,6 +321,37 @@ def a_semaphore_that_stays(outage: Outage) -> None:
     wait_for(lambda: not outage.place.cluster.api.list("semaphores", outage.place.name), what="the Semaphore stays")
 
 
+GUARDED = step(job=shell("exit 1"), circuit="bank", catch=[{"errors": ["*"], "steps": [{"name": "later", "set": {"later": True}}]}])
+BROKEN = {"window": {"count": 1}, "failureRate": "100%", "openFor": "1h"}
+
+
+def a_breaker_that_is_made_late(outage: Outage) -> None:
+    """Nobody waits for it: what it would count meanwhile is not counted."""
+    with outage.release.without(outage.right):
+        outage.place.apply(run_of("early", GUARDED))
+        assert condition(outage.place.ended("early"), "Succeeded") == "True"
+        outage.is_logged()
+        assert not outage.place.cluster.api.list("circuitbreakers", outage.place.name)
+    wait_for(lambda: outage.place.cluster.api.list("circuitbreakers", outage.place.name), what="there is no CircuitBreaker")
+
+
+def a_breaker_that_opens_late(outage: Outage) -> None:
+    meta = {"name": "bank"}
+    outage.place.apply({"apiVersion": "backstay.dev/v1alpha1", "kind": "CircuitBreaker", "metadata": meta, "spec": BROKEN})
+    wait_for(lambda: _breaker(outage).get("state") == "Closed", what="the operator does not look at it")
+    with outage.release.without(outage.right):
+        outage.place.apply(run_of("early", GUARDED))
+        assert condition(outage.place.ended("early"), "Succeeded") == "True"
+        outage.is_logged()
+        assert _breaker(outage)["state"] == "Closed"
+    wait_for(lambda: _breaker(outage)["state"] == "Open", what="it does not open")
+
+
+def _breaker(outage: Outage) -> dict[str, str]:
+    found = outage.place.cluster.api.get("circuitbreakers", outage.place.name, "bank") or {}
+    return dict(found.get("status", {}))
+
+
 def a_journal_that_is_moved_late(outage: Outage) -> None:
     a_run_that_ends_late(outage, long_run("late") | {"spec": {**long_run("late")["spec"], "suspend": False}})
 
@@ -331,6 +365,46 @@ def a_journal_of_somebody_else_that_cannot_be_looked_at(outage: Outage) -> None:
         outage.is_told("late")
         outage.place.cluster.api.delete("workflowjournals", outage.place.name, foreign["metadata"]["name"])
     assert condition(outage.place.ended("late"), "Succeeded") == "True"
+
+
+def a_letter_that_is_written_late(outage: Outage) -> None:
+    with outage.release.without(outage.right):
+        outage.place.apply(run_of("late", GIVES_UP))
+        outage.is_told("late")
+        assert not outage.place.cluster.api.list("deadletters", outage.place.name)
+    resolved(outage.place, letter_of(outage.place, "late"), "Discard")
+    outage.place.ended("late")
+
+
+def a_letter_that_is_settled_late(outage: Outage) -> None:
+    outage.place.apply(run_of("late", GIVES_UP))
+    letter = letter_of(outage.place, "late")
+    with outage.release.without(outage.right):
+        resolved(outage.place, letter, "Discard")
+        outage.place.ended("late")
+        outage.is_logged()
+    wait_for(lambda: not outage.place.cluster.api.list("deadletters", outage.place.name), what="the letter is not settled")
+
+
+def a_replay_that_comes_late(outage: Outage) -> None:
+    outage.place.apply(workflow_of({"steps": [GIVES_UP]}, "pay"), run_by_name("late", "pay"))
+    letter = letter_of(outage.place, "late")
+    outage.place.kubectl("delete", "wfrun", "late")
+    with outage.release.without(outage.right):
+        resolved(outage.place, letter)
+        outage.is_logged()
+        assert outage.place.kubectl("get", "wfrun", "-o", "name") == ""
+    outage.place.kubectl.until("get", "wfrun", "-l", "backstay.dev/replays", "-o", "name", shows=lambda output: bool(output))
+
+
+def a_settled_letter_that_stays(outage: Outage) -> None:
+    outage.place.apply(run_of("late", GIVES_UP))
+    letter = letter_of(outage.place, "late")
+    with outage.release.without(outage.right):
+        resolved(outage.place, letter, "Discard")
+        outage.is_logged()
+        assert outage.place.cluster.api.list("deadletters", outage.place.name)
+    wait_for(lambda: not outage.place.cluster.api.list("deadletters", outage.place.name), what="the letter stays")
 
 
 AT_WORK: dict[Right, Callable[[Outage], None]] = {
@@ -348,6 +422,12 @@ AT_WORK: dict[Right, Callable[[Outage], None]] = {
     (GROUP, "semaphores/status", "patch"): a_step_whose_lock_comes_late,
     (GROUP, "semaphores", "patch"): a_limit_that_is_raised_late,
     (GROUP, "semaphores", "delete"): a_semaphore_that_stays,
+    (GROUP, "deadletters", "create"): a_letter_that_is_written_late,
+    (GROUP, "deadletters", "get"): a_replay_that_comes_late,
+    (GROUP, "deadletters", "delete"): a_settled_letter_that_stays,
+    (GROUP, "deadletters/status", "patch"): a_letter_that_is_settled_late,
+    (GROUP, "circuitbreakers", "create"): a_breaker_that_is_made_late,
+    (GROUP, "circuitbreakers/status", "patch"): a_breaker_that_opens_late,
     (GROUP, "workflowjournals", "create"): a_journal_that_is_moved_late,
     (GROUP, "workflowjournals", "list"): a_journal_of_somebody_else_that_cannot_be_looked_at,
     (GROUP, "workflowruns", "get"): a_run_that_cannot_be_read_anew,
@@ -363,7 +443,15 @@ AT_WORK: dict[Right, Callable[[Outage], None]] = {
 }
 AT_START = {
     (group, resource, verb)
-    for group, resource in ((GROUP, "workflows"), (GROUP, "workflowruns"), (GROUP, "semaphores"), ("batch", "jobs"), ("", "pods"))
+    for group, resource in (
+        (GROUP, "workflows"),
+        (GROUP, "workflowruns"),
+        (GROUP, "semaphores"),
+        (GROUP, "circuitbreakers"),
+        (GROUP, "deadletters"),
+        ("batch", "jobs"),
+        ("", "pods"),
+    )
     for verb in ("list", "watch")
 }
 """What the operator asks for when it starts, and again when a watch ends."""

@@ -268,7 +268,9 @@ def test_users_get_their_rights_through_the_roles_that_they_have() -> None:
         assert roles[f"backstay-{name}"]["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{name}"] == "true"
     assert {verb for _, _, verb in _rights(roles["backstay-view"])} == {"get", "list", "watch"}
     writable = {resource for _, resource, _ in _rights(roles["backstay-edit"]) | _rights(roles["backstay-admin"])}
-    assert writable == {"workflows", "workflowruns", "semaphores"}, "a status is written by the operator alone"
+    assert writable == {"workflows", "workflowruns", "semaphores", "circuitbreakers", "deadletters"}, (
+        "a status is written by the operator alone"
+    )
 
 
 def test_policies_hold_for_everybody_but_the_operator_and_who_is_trusted() -> None:

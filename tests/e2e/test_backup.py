@@ -178,7 +178,7 @@ def test_a_run_that_is_cancelled_after_it_came_back_is_undone(running: Restored)
     place.kubectl("patch", "wfrun", "unwanted", "--type=merge", "-p", '{"spec": {"cancel": {"reason": "restored"}}}')
     run = place.ended("unwanted")
     assert condition(run, "Compensated") == "True"
-    assert [trip.book.count(word) for word in ("zoo", "no-zoo", "no-taxi")] == [1, 1, 0]
+    assert [trip.book.count(word) for word in ("zoo", "no-zoo", "no-taxi")] == [1, 1, 1], "nobody knows whether the taxi came"
 
 
 def test_a_run_that_was_being_deleted_is_undone_and_stays(running: Restored) -> None:

@@ -61,7 +61,7 @@ def test_both_are_structural(kubectl: Kubectl) -> None:
     ("path", "words"),
     [
         ("wfrun.spec.workflow.inline.steps", ("job", "Run a container to its end.", "-required-")),
-        ("wf.spec.steps.dag.steps.job", ("The container image; may hold expressions in ${ }.", "enum: Always, IfNotPresent, Never")),
+        ("wf.spec.dag.steps.job", ("The container image; may hold expressions in ${ }.", "enum: Always, IfNotPresent, Never")),
         ("workflow.spec.steps.retry.maxAttempts", ("Attempts in all, the first one included. Default: 3.",)),
         ("wfrun.status.conditions", ("When status last changed.",)),
     ],

@@ -97,7 +97,9 @@ REFUSED: Final[dict[str, Refusal]] = {
         'spec.steps[0].end.result: Unsupported value: "Maybe"',
         'supported values: "Succeeded", "Failed"',
     ),
-    "an error without a type": _refused(workflow_of(steps(step(fail={"message": "no"}))), "spec.steps[0].fail.error: Required value"),
+    "an error without a type": _refused(
+        workflow_of(steps(step(fail={"message": "no"}))), "spec.steps[0].fail: Invalid value", "give error: the type that is raised"
+    ),
     "two ways to wait at once": _refused(
         workflow_of(steps(step(wait={"duration": "1s", "until": "2030-01-01T00:00:00Z"}))),
         "spec.steps[0].wait: Invalid value",

@@ -9,7 +9,12 @@ from tests.scenarios.fixtures import Market
 from tests.support.cluster import EXAMPLES, Cluster, Place, documents
 from tests.support.shown import End, promised
 
-ALONE = sorted([EXAMPLES / "hello.yaml", *(EXAMPLES / "steps").glob("*.yaml")])
+ALONE = sorted(
+    [
+        EXAMPLES / "hello.yaml",
+        *(manifest for part in ("steps", "failures", "transactions") for manifest in (EXAMPLES / part).glob("*.yaml")),
+    ]
+)
 RUNS = sorted((EXAMPLES / "order" / "runs").glob("*.yaml"))
 
 

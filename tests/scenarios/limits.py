@@ -121,5 +121,5 @@ def test_the_example_of_a_preview_lets_the_newest_win(place: Place) -> None:
 
 def test_the_example_of_a_semaphore_runs(place: Place) -> None:
     place.apply(LIMITS / "semaphore.yaml")
-    assert place.ended("transfer")["status"]["phase"] == "Succeeded"
+    assert place.ended("remittance")["status"]["phase"] == "Succeeded"
     assert place.kubectl("get", "sem", "bank", "-o", "jsonpath={.spec.rate.limit} {.status.held}") == "10 0"

@@ -1,8 +1,7 @@
 """Child runs under faults: whenever the operator dies or the API server fails, there is one child run an attempt, and caller and child go both ways
 together. The operator is the real one; the API server is modelled."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -10,9 +9,8 @@ import pytest
 
 from backstay import names
 from backstay.engine import journal
-from backstay.runtime.operator import Operator
 from tests.support.fake_api import FakeApi
-from tests.support.operating import ended, eventually, operating
+from tests.support.operating import define, ended, eventually, survive, working
 
 OK = {"job": {"image": "ok"}}
 UNDOABLE = {**OK, "compensate": OK}
@@ -33,31 +31,11 @@ def outcome(job: dict[str, Any]) -> tuple[int, str] | None:
     return {"ok": (0, orjson.dumps({"v": 7}).decode()), "fails": (1, ""), "never": None}[image]
 
 
-def define(api: FakeApi, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """A Workflow is there, and was judged."""
-    label = {names.LABEL_WORKFLOW: name, names.LABEL_MANAGED_BY: names.MANAGER}
-    made = {"name": f"{name}-1", "namespace": "shop", "uid": f"rev-{name}", "labels": label, "creationTimestamp": "2099-01-01T00:00:00Z"}
-    api.put("controllerrevisions", {"metadata": made, "revision": 1, "data": spec})
-    valid = {"type": "Valid", "status": "True", "message": ""}
-    status = {"observedGeneration": 1, "revision": {"name": f"{name}-1", "number": 1}, "conditions": [valid]}
-    meta = {"name": name, "namespace": "shop", "uid": f"wf-{name}", "generation": 1}
-    return api.put("workflows", {"metadata": meta, "spec": spec, "status": status})
-
-
 def shop(**workflows: dict[str, Any]) -> FakeApi:
     api = FakeApi(outcome)
     for name, spec in {"child": CHILD, "waits": WAITING_CHILD, **workflows}.items():
         define(api, name, spec)
     return api
-
-
-@asynccontextmanager
-async def working(api: FakeApi, **settings: Any) -> AsyncIterator[Operator]:
-    """An operator that knows the Workflows."""
-    async with operating(api, **settings) as operator:
-        for workflow in api.all("workflows"):
-            operator.workflow_seen(None, workflow)
-        yield operator
 
 
 def all_ended(api: FakeApi) -> bool:
@@ -92,11 +70,7 @@ async def run_to_the_end(
         acted = acted or (act is not None and act(api))
         return acted and all_ended(api)
 
-    async with working(api):
-        await eventually(lambda: over() or api.hung.is_set())
-    if not over():
-        async with working(api):
-            await eventually(over)
+    await survive(api, over)
     return api
 
 

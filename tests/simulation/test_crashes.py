@@ -10,7 +10,7 @@ import pytest
 from backstay import names
 from backstay.engine import journal
 from tests.support.fake_api import FakeApi
-from tests.support.operating import ended, eventually, operating
+from tests.support.operating import ended, eventually, operating, run_through
 
 SAGA = {
     "steps": [
@@ -42,15 +42,7 @@ def steps_done(api: FakeApi) -> list[str]:
 
 
 async def run_to_the_end(spec: dict[str, Any], fault: str | None, at: int) -> FakeApi:
-    api = FakeApi(outcome)
-    api.fault = lambda number, verb, plural: fault if number == at else None
-    api.apply_run({"workflow": {"inline": spec}})
-    async with operating(api):
-        await eventually(lambda: ended(api) or api.hung.is_set())
-    if not ended(api):
-        async with operating(api):
-            await eventually(lambda: ended(api))
-    return api
+    return await run_through(outcome, spec, fault, at)
 
 
 async def count_writes(spec: dict[str, Any]) -> int:

@@ -10,7 +10,7 @@ from aiohttp import web
 from backstay.engine import journal
 from backstay.names import idempotency_key
 from tests.support.fake_api import FakeApi
-from tests.support.operating import ended, eventually, operating
+from tests.support.operating import ended, survive
 from tests.unit.executors.http.site import Site
 
 
@@ -54,12 +54,7 @@ async def run_to_the_end(fault: str | None, at: int) -> tuple[FakeApi, Agency]:
     async with Site() as site:
         site.routes = dict.fromkeys(("/hotel", "/flight", "/full", "/hotel/hotel-1", "/flight/flight-2"), agency.book)
         api.apply_run({"workflow": {"inline": saga(site.url)}})
-        allowed = {"http_allowed_hosts": ("127.0.0.1:*",)}
-        async with operating(api, **allowed):
-            await eventually(lambda: ended(api) or api.hung.is_set())
-        if not ended(api):
-            async with operating(api, **allowed):
-                await eventually(lambda: ended(api))
+        await survive(api, lambda: ended(api), http_allowed_hosts=("127.0.0.1:*",))
     return api, agency
 
 

@@ -18,6 +18,8 @@ _GROUPS = {
     "workflowjournals": "/apis/backstay.dev/v1alpha1",
     "workflows": "/apis/backstay.dev/v1alpha1",
     "semaphores": "/apis/backstay.dev/v1alpha1",
+    "circuitbreakers": "/apis/backstay.dev/v1alpha1",
+    "deadletters": "/apis/backstay.dev/v1alpha1",
     "jobs": "/apis/batch/v1",
     "controllerrevisions": "/apis/apps/v1",
     "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",

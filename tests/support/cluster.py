@@ -23,7 +23,14 @@ IMAGES = EXAMPLES / "order" / "images.yaml"
 MISSING_IMAGES = "missing/*"
 """Images that the node of a test cluster cannot pull."""
 
-_KINDS = ("workflows.backstay.dev", "workflowruns.backstay.dev", "workflowjournals.backstay.dev", "semaphores.backstay.dev")
+_KINDS = (
+    "workflows.backstay.dev",
+    "workflowruns.backstay.dev",
+    "workflowjournals.backstay.dev",
+    "semaphores.backstay.dev",
+    "circuitbreakers.backstay.dev",
+    "deadletters.backstay.dev",
+)
 
 
 @dataclass(frozen=True)

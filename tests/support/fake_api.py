@@ -27,7 +27,7 @@ SELECTED = ("Succeeded", "Failed", "Cancelled", "Compensated")
 
 class FakeApi:
     """One API server. `fault(number, verb, plural)` is asked at every write: None, or `conflict`, `unavailable`, `lost` (done, answer lost),
-    `hang` (never done, never answered), `hang-after` (done, never answered), or how admission refuses: `quota`, `webhook is down`, `denied`."""
+    `hang` (never done, never answered), `hang-after` (done, never answered), or how it is refused: `quota`, `webhook is down`, `denied`, `terminating`, `no right`."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.objects: dict[tuple[str, str, str], Object] = {}
@@ -174,6 +174,13 @@ class FakeApi:
                 raise errors.TooManyRequests(429, "TooManyRequests", "slower", retry_after_seconds=0.01)
             case "quota":
                 raise errors.Forbidden(403, "Forbidden", 'jobs.batch "x" is forbidden: exceeded quota: small, used: 5')
+            case "terminating":
+                raise errors.Forbidden(403, "Forbidden", "it is being terminated", causes=["NamespaceTerminating"])
+            case "no right":
+                words = (
+                    f'{resource.plural} is forbidden: User "x" cannot {verb} resource "{resource.plural}" in API group "{resource.group}"'
+                )
+                raise errors.Forbidden(403, "Forbidden", words)
             case "webhook is down":
                 raise errors.Unavailable(500, "InternalError", 'Internal error occurred: failed calling webhook "x": connection refused')
             case "denied":

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from backstay import names
 from backstay.kube.client import Client
 from backstay.kube.resources import RUNS
 from backstay.observe.metrics import Metrics
 from backstay.runtime.operator import Operator
 from backstay.settings import Settings
-from tests.support.fake_api import SELECTED, FakeApi
+from tests.support.fake_api import SELECTED, FakeApi, Outcome
 
 LIMIT_SECONDS = 20.0
 
@@ -27,6 +28,26 @@ async def operating(api: FakeApi, *, hears: bool = True, **settings: Any) -> Asy
         hearing.cancel()
         await asyncio.gather(hearing, return_exceptions=True)
         await operator.stop()
+
+
+@asynccontextmanager
+async def working(api: FakeApi, **settings: Any) -> AsyncIterator[Operator]:
+    """An operator that knows the Workflows."""
+    async with operating(api, **settings) as operator:
+        for workflow in api.all("workflows"):
+            operator.workflow_seen(None, workflow)
+        yield operator
+
+
+def define(api: FakeApi, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """A Workflow is there, and was judged."""
+    label = {names.LABEL_WORKFLOW: name, names.LABEL_MANAGED_BY: names.MANAGER}
+    made = {"name": f"{name}-1", "namespace": "shop", "uid": f"rev-{name}", "labels": label, "creationTimestamp": "2099-01-01T00:00:00Z"}
+    api.put("controllerrevisions", {"metadata": made, "revision": 1, "data": spec})
+    valid = {"type": "Valid", "status": "True", "message": ""}
+    status = {"observedGeneration": 1, "revision": {"name": f"{name}-1", "number": 1}, "conditions": [valid]}
+    meta = {"name": name, "namespace": "shop", "uid": f"wf-{name}", "generation": 1}
+    return api.put("workflows", {"metadata": meta, "spec": spec, "status": status})
 
 
 async def _hear(api: FakeApi, operator: Operator) -> None:
@@ -57,3 +78,21 @@ def ended(api: FakeApi, name: str = "r1") -> bool:
     """Tell whether a run is finished, or gone, and nothing of ours holds it."""
     run = api.run(name)
     return run is None or (bool((run.get("status") or {}).get("finishedAt")) and not run["metadata"].get("finalizers"))
+
+
+async def survive(api: FakeApi, over: Callable[[], object], **settings: Any) -> None:
+    """Have the work done until it is over. Where the operator dies at a call, as `api.fault` may have it, another one goes on."""
+    async with working(api, **settings):
+        await eventually(lambda: over() or api.hung.is_set())
+    if not over():
+        async with working(api, **settings):
+            await eventually(over)
+
+
+async def run_through(outcome: Outcome, spec: dict[str, Any], fault: str | None, at: int) -> FakeApi:
+    """Bring a run to its end with a fault at its call number `at`, whose Jobs end as `outcome` says."""
+    api = FakeApi(outcome)
+    api.fault = lambda number, verb, plural: fault if number == at else None
+    api.apply_run({"workflow": {"inline": spec}})
+    await survive(api, lambda: ended(api))
+    return api

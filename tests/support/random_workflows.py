@@ -153,7 +153,14 @@ IN_ITERATIONS = ("${ index > 0 }", "${ index == 0 || has(vars.n) }")
 
 def handler(dice: Dice, depth: int) -> Step:
     errors = dice.pick((["*"], ["Transient"], ["CardDeclined"], ["Permanent", "Timeout"]))
-    return {"errors": errors, "steps": listed(dice, max(depth, 0))}
+    step: Step = {"errors": errors, "steps": listed(dice, max(depth, 0))}
+    if dice.often(24):
+        step["when"] = dice.pick(("${ error.type == 'CardDeclined' }", "${ error.type != 'Timeout' }"))
+    if dice.often(24):
+        step["outputs"] = {"n": "${ error.type == 'ExitCode' ? 1 : 2 }"}
+    if dice.often(20):
+        step["steps"].append({"name": "again", "fail": {"rethrow": True}})
+    return step
 
 
 def undo(dice: Dice) -> Step:

@@ -132,6 +132,8 @@ class Scripted:
         account = Account(str(run.phase), (run.error.type, run.error.step) if run.error else None, dict(run.vars), run.outputs)
         account.took = self.now - START
         for entry in self.entries:
+            if entry.kind == "StepCompensated" and not entry.path:
+                account.undone.append(entry.reason.partition(": undone")[0])  # its outcome was not known: it keeps its phase
             if not entry.path:
                 continue
             path, moment = entry.path, entry.time - START

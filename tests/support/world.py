@@ -22,23 +22,30 @@ from backstay.engine.effects import effects_of
 from backstay.engine.model import (
     AcquireLock,
     AddFinalizer,
+    AskCircuit,
     CallFact,
     CallState,
     CancelRun,
+    CircuitFact,
+    CreateDeadLetter,
     CreateJob,
     CreateRun,
+    DeadLetterFact,
     DeleteJob,
     Entry,
     Fault,
     Identity,
     JobFact,
     JobState,
+    LeaveCircuit,
     LockFact,
     Observations,
+    PermitFact,
     Phase,
     Refusal,
     ReleaseLock,
     RemoveFinalizer,
+    Request,
     RunFact,
     StartCall,
     State,
@@ -47,6 +54,8 @@ from backstay.engine.model import (
     UndoRun,
     Wish,
 )
+from backstay.engine.policies import circuit
+from backstay.engine.policies.circuit import Report
 from backstay.engine.program import compile_program
 from backstay.engine.status import render
 
@@ -96,6 +105,23 @@ class World:
         """Locks by name that others hold: what who asks for one is told. All others are to be had at once."""
         self.asked: dict[str, AcquireLock] = {}
         """By path: the locks that were asked for and not given back."""
+        self.letters: dict[str, DeadLetterFact] = {}
+        self.written: list[CreateDeadLetter] = []
+        """The DeadLetters that were written, in order."""
+        self.loses_letters = False
+        """While it is true, no DeadLetter is written, as where the operator dies first."""
+        self.breakers: dict[str, CircuitFact] = {}
+        """What is seen of circuit breakers, by name; all others are closed."""
+        self.asking: dict[str, AskCircuit] = {}
+        """By path: who has asked a breaker and has not left."""
+        self.probing: set[str] = set()
+        """The paths that a breaker has let through as probes."""
+        self.refusing = False
+        """Whether a breaker has answered those whom it does not let through."""
+        self.probes: list[AskCircuit | LeaveCircuit] = []
+        """What breakers were asked, in order."""
+        self.reports: list[Report] = []
+        """What was told to breakers, in order."""
         self.finalizer = False
         self.terminating = False
         """Whether the run's namespace is being deleted."""
@@ -119,6 +145,9 @@ class World:
             calls=dict(self.calls),
             children=dict(self.children),
             locks={path: self._seen(effect) for path, effect in self.asked.items()},
+            circuits=dict(self.breakers),
+            permits={path: PermitFact(path in self.probing, self.refusing) for path in self.asking},
+            letters=dict(self.letters),
         )
 
     def _seen(self, effect: AcquireLock) -> LockFact:
@@ -130,6 +159,7 @@ class World:
             decision = decide(self.program, self.identity, self.state, self.observations, self.now, ("order-6d4f", 3))
             if decision.entries:
                 self.writes += 1
+                self.reports.extend(circuit.reports(self.program, self.state, decision.entries))
                 self.entries.extend(decision.entries)
                 rendered = render(self.program, decision.state, decision.entries, self.status, 1, self.now, self._move(decision.entries))
                 self.status = orjson.loads(orjson.dumps(rendered))
@@ -180,6 +210,9 @@ class World:
                 case StopCall():
                     del self.calls[effect.name]
                     changed = True
+                case CreateRun() if self.holds_back is not None:
+                    changed = changed or self.held.get(effect.name) != self.holds_back
+                    self.held[effect.name] = self.holds_back
                 case CreateRun():
                     assert effect.name not in {made.name for made in self.born}, f"{effect.name} is made twice"
                     self.born.append(effect)
@@ -198,6 +231,19 @@ class World:
                     self.asked[effect.path], changed = effect, True
                 case ReleaseLock():
                     del self.asked[effect.path]
+                    changed = True
+                case CreateDeadLetter() if not self.loses_letters:
+                    assert effect.name not in {letter.name for letter in self.written}, f"{effect.name} is written twice"
+                    self.written.append(effect)
+                    self.letters[effect.name] = DeadLetterFact(effect.name, f"letter-{len(self.written)}")
+                    changed = True
+                case AskCircuit():
+                    self.asking[effect.path], changed = effect, True
+                    self.probes.append(effect)
+                case LeaveCircuit():
+                    del self.asking[effect.path]
+                    self.probing.discard(effect.path)
+                    self.probes.append(effect)
                     changed = True
                 case AddFinalizer():
                     self.finalizer = changed = True
@@ -275,6 +321,11 @@ class World:
         self.wish = replace(self.wish, **changes)
         return self.look()
 
+    def ask(self, path: str, action: str, **more: Any) -> "World":
+        """A person asks something of one step: `more` is the rest of the request."""
+        request = Request(f"r{len(self.wish.requests)}", path, action, **more)
+        return self.wants(requests=(*self.wish.requests, request))
+
     def refuse(self, path: str, type_: str, detail: str) -> "World":
         """The API server refuses the Job of a step, which was not made."""
         name = self.step(path).job or ""
@@ -287,12 +338,29 @@ class World:
         self.refused[self.step(path).child or ""] = Refusal(type_, detail)
         return self.look()
 
+    def resolve(self, path: str, action: str, edit: Mapping[str, Any] | None = None, reason: str = "", id_: str = "r1") -> "World":
+        """A person says what is to become of the DeadLetter of a step."""
+        name = (self.step(path).letter or {})["name"]
+        self.letters[name] = replace(self.letters[name], resolution=id_, action=action, edit=edit, reason=reason)
+        return self.look()
+
     def take(self, name: str, fact: LockFact | None) -> "World":
         """Others hold a lock from now on, and this is what is told of it; None: it is to be had."""
         if fact is None:
             del self.taken[name]
         else:
             self.taken[name] = fact
+        return self.look()
+
+    def breaker(self, name: str, fact: CircuitFact) -> "World":
+        """A circuit breaker stands so from now on."""
+        self.breakers[name] = fact
+        return self.look()
+
+    def let_through(self, *paths: str) -> "World":
+        """A breaker lets steps through that have asked, as probes; all others have their answer."""
+        self.probing.update(paths)
+        self.refusing = True
         return self.look()
 
     def obstruct(self, fault: Fault | None) -> "World":
@@ -337,6 +405,11 @@ class World:
     def condition(self, kind: str) -> tuple[str, str] | None:
         found = conditions(self.program, self.state, [], 1, self.now)
         return next(((item["status"], item["reason"]) for item in found if item["type"] == kind), None)
+
+    def message(self, kind: str) -> str:
+        """What a condition says in words."""
+        found = conditions(self.program, self.state, [], 1, self.now)
+        return next((str(item["message"]) for item in found if item["type"] == kind), "")
 
     def made_for(self, path: str) -> list[CreateJob]:
         return [made for made in self.made if made.path == path]

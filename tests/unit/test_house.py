@@ -1,5 +1,6 @@
 """The house itself: what must, or must not, stand where."""
 
+import ast
 import subprocess
 import sys
 import zipfile
@@ -53,3 +54,18 @@ def test_the_lock_files_hold_hashes_and_name_no_index() -> None:
 def test_every_decision_is_numbered_once() -> None:
     numbers = [path.name.split("-")[0] for path in sorted((ROOT / "docs" / "decisions").glob("*.md"))]
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
+def test_no_two_scenarios_share_a_name_because_the_suite_imports_all_of_them() -> None:
+    """The later one would take the place of the earlier one: a test would not run, or get another's fixture."""
+    found: dict[str, list[str]] = {}
+    for file in sorted((ROOT / "tests" / "scenarios").glob("*.py")):
+        for item in ast.parse(file.read_text()).body:
+            if isinstance(item, ast.FunctionDef) and (item.name.startswith("test_") or "fixture" in map(_last_name, item.decorator_list)):
+                found.setdefault(item.name, []).append(file.name)
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
+
+
+def _last_name(decorator: ast.expr) -> str:
+    decorator = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return decorator.attr if isinstance(decorator, ast.Attribute) else getattr(decorator, "id", "")

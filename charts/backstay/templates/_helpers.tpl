@@ -74,6 +74,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [backstay.dev]
   resources: [semaphores/status]
   verbs: [patch]
+# Writes a DeadLetter for a step that gave up, reads what people want to become of it, and deletes those that were settled long ago.
+- apiGroups: [backstay.dev]
+  resources: [deadletters]
+  verbs: [get, list, watch, create, delete]
+# Writes what has become of them.
+- apiGroups: [backstay.dev]
+  resources: [deadletters/status]
+  verbs: [patch]
+# Reads the settings and the state of circuit breakers; makes those that steps name and nobody has made.
+- apiGroups: [backstay.dev]
+  resources: [circuitbreakers]
+  verbs: [list, watch, create]
+# Writes where they stand.
+- apiGroups: [backstay.dev]
+  resources: [circuitbreakers/status]
+  verbs: [patch]
 # Jobs are owned by their run and hold up its deletion until they are gone. Clusters that enforce owner references ask this right of
 # whoever says so.
 - apiGroups: [backstay.dev]

@@ -57,6 +57,9 @@ class RequestAction(StrEnum):
     CANCEL = "Cancel"
     COMPLETE = "Complete"
     ADD_ITEMS = "AddItems"
+    RETRY = "Retry"
+    SKIP = "Skip"
+    GIVE_UP = "GiveUp"
 
 
 class Request(Model):
@@ -68,15 +71,31 @@ class Request(Model):
     )
     action: RequestAction = Field(
         description="Cancel ends the step or iteration, and the flow goes on after it; Complete ends a forEach, while or wait well; "
-        "AddItems gives a forEach more items."
+        "AddItems gives a forEach more items. Of a step that is Paused or Retrying: Retry makes another attempt now, Skip goes on after it, "
+        "GiveUp lets it fail."
     )
     items: tuple[Json, ...] = Field(default=(), max_length=1000, description="The items to add.")
+    edit: JsonObject | None = Field(
+        default=None,
+        description="With Retry: what to change of the step's action, for this and every later attempt. A JSON merge patch over the action as it "
+        "is resolved, as in {args: [charge, a-17]}; null removes a field.",
+    )
+    outputs: JsonObject | None = Field(default=None, description="With Skip: what the step is to show as its outputs.")
+    compensate: bool = Field(
+        default=False, description="With Cancel: undo what was completed inside the step, or iteration, before the run goes on after it."
+    )
     reason: Text = Field(default="", description="Why, in words; it goes into the journal.")
 
     @model_validator(mode="after")
     def _items_to_add(self) -> "Request":
         if bool(self.items) != (self.action is RequestAction.ADD_ITEMS):
             raise ValueError("items go with AddItems, and AddItems needs at least one")
+        if self.edit is not None and self.action is not RequestAction.RETRY:
+            raise ValueError("edit goes with Retry: it changes the next attempt")
+        if self.outputs is not None and self.action is not RequestAction.SKIP:
+            raise ValueError("outputs go with Skip: a step that is tried again has its own")
+        if self.compensate and self.action is not RequestAction.CANCEL:
+            raise ValueError("compensate goes with Cancel: to undo a whole run, use spec.cancel or spec.compensate")
         return self
 
 
@@ -121,7 +140,8 @@ class StepStatus(Model):
     path: str = Field(description="Where it is: names from the outside in, as in pack[3]/box.")
     kind: str = Field(description="Its action: job, wait, steps, …")
     phase: str = Field(
-        description="Where it stands: Running, Waiting, Retrying, Stopping, Catching, Succeeded, Caught, Skipped, Failed, Cancelled, Compensated."
+        description="Where it stands: Running, Waiting, Retrying, Paused, Stopping, Catching, Finishing, Succeeded, Caught, Skipped, Failed, "
+        "Cancelled, Compensated."
     )
     attempt: int = Field(default=0, description="The latest attempt, from 1; 0 where there are none.")
     started_at: datetime | None = Field(default=None, description="When it began.")
@@ -141,6 +161,7 @@ class StepStatus(Model):
         description="Which cases of a switch were taken; which event of a race was the first; which branches of a parallel that is joined have ended.",
     )
     handler: int | None = Field(default=None, description="Which catch handled its error, from 0.")
+    boundary: int | None = Field(default=None, description="Which boundary event has interrupted it, from 0.")
     then: str | None = Field(default=None, description="While it is being stopped: the phase that follows.")
     message: str | None = Field(default=None, description="What it waits for, in words.")
     disruptions: int = Field(default=0, description="How often the infrastructure has disrupted the latest attempt, which used up none.")
@@ -163,11 +184,42 @@ class StepStatus(Model):
         default=None, description="The lock that it wants or has: name, and key and scope where they are not the default."
     )
     locked_at: datetime | None = Field(default=None, description="Since when it has its lock; without it, it waits for it.")
+    circuit: str | None = Field(
+        default=None,
+        description="The circuit breaker that it waits for; while an attempt is under way, the one that has let it through as a probe.",
+    )
     starting_since: datetime | None = Field(
         default=None, description="From when its startTimeout counts, where that is not the beginning of the attempt."
     )
     goto: str | None = Field(default=None, description="Where the run goes on after it, where that is not the next step: a path.")
     visit: int = Field(default=0, description="Of a step that a goto has led back to: how often it has begun.")
+    outcome: str | None = Field(
+        default=None, description="Unknown where an attempt may have done its work and nobody knows: it was cut off, or no answer came."
+    )
+    undoing: bool | None = Field(
+        default=None, description="True of a step that was cancelled so that what was completed inside it is undone before the run goes on."
+    )
+    edits: tuple[JsonObject, ...] | None = Field(
+        default=None,
+        description="What people have changed of its action, as JSON merge patches in the order in which they came: they go for every later attempt.",
+    )
+    resumed_at: datetime | None = Field(
+        default=None, description="When a person last had it tried again: its timeout and its retries count from then."
+    )
+    tries: dict[str, int] | None = Field(
+        default=None,
+        description="How many attempts have failed for each rule of its retry, by the rule's position; before: how many it had before a person "
+        "had it tried again.",
+    )
+    finishing: str | None = Field(
+        default=None,
+        description="The phase that it ends in once its finally has ended; Succeeded, too, where it failed because that failed: its work was done.",
+    )
+    letter: dict[str, str] | None = Field(
+        default=None,
+        description="The DeadLetter that it wrote last: name, previous, at, omitted, uid; refused and why; outcome and by.",
+    )
+    decision: str | None = Field(default=None, description="Of a transaction: Commit or Abort, once that is decided.")
 
 
 class JournalEntry(Model):
@@ -202,7 +254,7 @@ class WorkflowRunStatus(Model):
         description="For eyes: Running, Stopping, Compensating, Succeeded, Failed, Cancelled, Compensated. Conditions are the truth.",
     )
     status: str | None = Field(
-        default=None, description="What the STATUS column shows: the phase, or Suspended, Waiting, Retrying, Stalled."
+        default=None, description="What the STATUS column shows: the phase, or Suspended, Waiting, Retrying, InDoubt, Stalled."
     )
     revision: RevisionRef | None = Field(default=None, description="The revision that this run is pinned to.")
     progress: str | None = Field(default=None, description="Steps done and steps known, as 2/6.")
@@ -213,14 +265,18 @@ class WorkflowRunStatus(Model):
     suspended_at: datetime | None = Field(default=None, description="Since when it is suspended.")
     result: str | None = Field(default=None, description="The phase that it will end in, once that is decided.")
     compensate: bool | None = Field(default=None, description="Whether ending undoes the completed steps.")
+    pivot: str | None = Field(
+        default=None, description="The pivot that has succeeded first: from then on nothing is undone any more, the run only goes forward."
+    )
     message: str | None = Field(default=None, description="Why it ends, or ended, in words.")
     vars: Annotated[dict[str, Json], Field(description="The variables.")] = Field(default_factory=dict)
     outputs: dict[str, Json] | None = Field(default=None, description="What the run produced.")
     error: Fault | None = Field(default=None, description="Why it failed.")
+    recovery: str | None = Field(default=None, description="The run that was started because this one has failed (onFailure.workflow).")
     answers: dict[str, str] = Field(default_factory=dict, description="What became of each request in the spec, by its id.")
     conditions: tuple[Condition, ...] = Field(
         default=(),
-        description="Succeeded, Complete, Suspended, Compensated, Stalled, Reconciling.",
+        description="Succeeded, Complete, Suspended, Compensated, InDoubt, Stalled, Reconciling.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     steps: tuple[StepStatus, ...] = Field(default=(), description="The steps that have begun, in the order in which they did.")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from backstay.api.actions.boundary import Boundary, EscalateAction
 from backstay.api.actions.child import TemplateAction, WorkflowAction
 from backstay.api.actions.control import CancelAction, GotoAction
 from backstay.api.actions.http import HttpAction
@@ -18,6 +19,8 @@ from backstay.api.actions.job import JobAction
 from backstay.api.actions.lock import Lock
 from backstay.api.actions.resource import ResourceAction
 from backstay.api.actions.structures import Branch, Case, Dag, Dependencies, Parallel, Switch, told_apart
+from backstay.api.actions.transaction import Transaction
+from backstay.api.actions.undo import UndoAction
 from backstay.api.base import (
     Duration,
     ErrorType,
@@ -30,7 +33,8 @@ from backstay.api.base import (
     Text,
     unique,
 )
-from backstay.api.policies import Catch, Retry
+from backstay.api.circuit import WhenOpen
+from backstay.api.policies import Catch, OnExhausted, Retry
 from backstay.expressions.words import quoted
 
 MAX_STEPS = 5000
@@ -39,8 +43,12 @@ WORK: dict[str, Any] = {"x-backstay-action": "work"}
 WAITING: dict[str, Any] = {"x-backstay-action": "waiting"}
 STRUCTURE: dict[str, Any] = {"x-backstay-action": "structure"}
 """Marks an action that consists of other steps."""
+UNTYPED: dict[str, Any] = {"x-backstay-untyped": True}
+"""Marks a list of steps that the CRD does not type: every typed list makes the schema larger by as much as that of a step."""
 INSTANT: dict[str, Any] = {"x-backstay-action": "instant"}
 """Marks an action that is over as soon as it begins."""
+UNDOING: dict[str, Any] = {"x-backstay-action": "undoing"}
+"""Marks an action that consists of the compensations of other steps."""
 
 
 class WaitAction(Model):
@@ -64,13 +72,20 @@ class WaitAction(Model):
 
 
 class FailAction(Model):
-    """Raise an error."""
+    """Raise an error: one of the workflow's own, or in a handler the one that it handles."""
 
-    error: ErrorType = Field(description="Its type, which catch matches on; CamelCase.")
+    error: ErrorType | None = Field(default=None, description="Its type, which catch matches on; CamelCase.")
     message: Text = Field(default="", description="Words for people; may hold expressions in ${ }.")
+    rethrow: bool = Field(
+        default=False, description="In a catch: raise the error that is handled again, as it was: type, title, detail, step and attempt."
+    )
 
     @model_validator(mode="after")
     def _a_type(self) -> "FailAction":
+        if self.rethrow and (self.error is not None or self.message):
+            raise ValueError("rethrow raises the error that is handled as it was; leave error and message out, or raise one of your own")
+        if not self.rethrow and self.error is None:
+            raise ValueError("give error: the type that is raised; or, in a catch, rethrow: true")
         if self.error in ("*", "Transient", "Permanent"):
             raise ValueError(f"{quoted(self.error)} is a class of errors; raise one type, as in PaymentOverdue")
         return self
@@ -114,6 +129,18 @@ def _branches_told_apart(branches: tuple[RaceBranch, ...]) -> tuple[RaceBranch, 
     return branches
 
 
+def _events_told_apart(events: tuple[Boundary, ...]) -> tuple[Boundary, ...]:
+    told_apart("boundary event", [event.name for event in events])
+    return events
+
+
+class NotUndone(StrEnum):
+    """What becomes of undoing a step that cannot be done."""
+
+    PAUSE = "Pause"
+    SKIP = "Skip"
+
+
 class Compensate(Model):
     """How to undo a completed step: one action, run when the run fails, is cancelled or is deleted."""
 
@@ -128,6 +155,11 @@ class Compensate(Model):
     retry: Retry | None = Field(
         default=None,
         description="Attempts at undoing, for each step of it that does work and says nothing itself (default: 5, on any error).",
+    )
+    on_exhausted: NotUndone = Field(
+        default=NotUndone.PAUSE,
+        description="When no attempt is left: Pause waits for a person, who has it tried again or skips it; Skip leaves the step as it is, tells "
+        "that, and goes on with the others.",
     )
 
     @model_validator(mode="after")
@@ -178,6 +210,9 @@ class Step(Model):
     cancel: CancelAction | None = Field(
         default=None, description="Cancel a step that goes on, with all that is in it.", json_schema_extra=INSTANT
     )
+    undo: UndoAction | None = Field(
+        default=None, description="Undo a part of what the run has done, while it goes on.", json_schema_extra=UNDOING
+    )
     for_each: ForEach | None = Field(
         default=None, description="The same steps for every item of a list or map, several at a time.", json_schema_extra=STRUCTURE
     )
@@ -193,7 +228,15 @@ class Step(Model):
     template: TemplateAction | None = Field(
         default=None, description="Run the steps of a template of this workflow in place.", json_schema_extra=STRUCTURE
     )
+    transaction: Transaction | None = Field(
+        default=None,
+        description="Several participants do something together or not at all: two-phase commit, or try, confirm and cancel.",
+        json_schema_extra=STRUCTURE,
+    )
     fail: FailAction | None = Field(default=None, description="Raise an error.", json_schema_extra=INSTANT)
+    escalate: EscalateAction | None = Field(
+        default=None, description="Tell a boundary event of a step around this one, and go on; no error.", json_schema_extra=INSTANT
+    )
     end: EndAction | None = Field(default=None, description="End the whole run here.", json_schema_extra=INSTANT)
 
     if_: Expression | None = Field(default=None, alias="if", description="Skip the step where this is false.")
@@ -210,12 +253,52 @@ class Step(Model):
         default=None, description="How long one attempt may take; then the attempt fails with Timeout."
     )
     retry: Retry | None = Field(default=None, description="Another attempt after an error; for steps that do work.")
+    retriable: bool = Field(
+        default=False,
+        description="Of a step that does work: it is tried until it succeeds, whatever the error, at the intervals of its retry; "
+        "for what must come to pass, as after the pivot of a saga.",
+    )
+    on_exhausted: OnExhausted | None = Field(
+        default=None,
+        description="Of a step that does work, when no attempt is left and no catch takes its error: Fail (default), Pause (it waits for a person, "
+        "who retries, edits, skips or gives up), or DeadLetter (it waits, and a DeadLetter tells of it).",
+    )
     catch: tuple[Catch, ...] = Field(default=(), max_length=32, description="Handlers for errors; the first that matches is taken.")
-    compensate: Compensate | None = Field(default=None, description="How to undo this step once it has succeeded.")
+    boundary: Annotated[tuple[Boundary, ...], AfterValidator(_events_told_apart)] = Field(
+        default=(),
+        max_length=32,
+        description="Events that may happen while the step goes on, timers, conditions and escalations, with the steps for them. Errors: see catch.",
+    )
+    finally_: "Steps | None" = Field(
+        default=None,
+        alias="finally",
+        description="Steps that run before this one ends, whatever its end: success, an error, a handler, a cancellation, a goto out of it. They "
+        "see ending.phase and ending.error, and are never undone.",
+        json_schema_extra=UNTYPED,
+    )
+    compensate: Compensate | None = Field(
+        default=None,
+        description="How to undo this step once it has succeeded, or may have: where its work was cut off, its outcome is unknown.",
+    )
+    pivot: bool = Field(
+        default=False,
+        description="The point of no return: once this step has succeeded nothing is undone any more, neither before nor after it, and steps that "
+        "do work and would fail pause until a person looks.",
+    )
     outputs: JsonObject | None = Field(
         default=None,
         description="What a step that does work produces: a JSON Schema (2020-12) of its outputs. Outputs that do not satisfy it are the error "
         "InvalidOutput, and backstay lint follows their types through expressions.",
+    )
+    circuit: Name | None = Field(
+        default=None,
+        description="Of a step that does work: the CircuitBreaker of the run's namespace that each of its attempts asks first. Where there is none, "
+        "one with the default settings is made.",
+    )
+    when_open: WhenOpen | None = Field(
+        default=None,
+        description="What becomes of an attempt that the circuit breaker does not let through, where that is not what the breaker says. Fail: the "
+        "step fails with CircuitOpen at once, without a retry. Wait: it waits until it is let through.",
     )
     lock: Lock | None = Field(
         default=None, description="Begin only when the step holds a slot of a Semaphore, and hold it until it has ended."
@@ -278,5 +361,5 @@ def _exactly_one(model: Model) -> None:
         raise ValueError(f"{found}; give exactly one of {known}")
 
 
-for _model in (Catch, Dag, Branch, Case, Switch, RaceBranch, Parallel, ForEach, While, Compensate, Step):
+for _model in (Catch, Boundary, Dag, Branch, Case, Switch, RaceBranch, Parallel, ForEach, While, Compensate, Step):
     _model.model_rebuild(_types_namespace={"Steps": Steps, "Step": Step, **globals()})

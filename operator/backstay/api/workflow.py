@@ -5,12 +5,13 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from backstay.api.actions.child import RecoveryWorkflow
 from backstay.api.actions.structures import Dag
 from backstay.api.base import Duration, Identifier, Json, JsonObject, Model, Name, Text, unique
 from backstay.api.meta import Condition
 from backstay.api.policies import Catch, Retry
 from backstay.api.semaphore import Concurrency
-from backstay.api.steps import Steps
+from backstay.api.steps import UNTYPED, Steps
 from backstay.api.workspaces import Workspaces
 
 
@@ -61,6 +62,15 @@ class OnFailure(Model):
     """What happens when an error is caught by nobody."""
 
     compensate: bool = Field(default=True, description="Undo the completed steps that say how, in reverse order.")
+    parallel: bool = Field(
+        default=False,
+        description="Undo steps at the same time that are independent of each other: those of different branches of a parallel, of different "
+        "iterations of a forEach, and those of a dag without a path of dependencies between them. All others come in reverse order still.",
+    )
+    workflow: RecoveryWorkflow | None = Field(
+        default=None,
+        description="A Workflow that is run, by itself, once this run has failed: after it is undone and its finally has ended.",
+    )
 
 
 class WorkflowSpec(Model):
@@ -80,12 +90,24 @@ class WorkflowSpec(Model):
     concurrency: Concurrency | None = Field(
         default=None, description="How many runs of it go on at the same time, or begin within a time; what becomes of a run beyond that."
     )
+    queue_timeout: Duration | None = Field(
+        default=None,
+        description="How long a run may wait for its turn where more may not go on at the same time; then it fails with QueueTimeout, before it "
+        "has begun.",
+    )
     compensation_timeout: Duration = Field(
         default=timedelta(days=1),
         description="How long undoing a run may take in all; then the run is let go with what is not undone recorded (default 1d).",
     )
     on_failure: OnFailure = Field(default_factory=OnFailure, description="What happens when an error is caught by nobody.")
     catch: tuple[Catch, ...] = Field(default=(), max_length=32, description="Handlers for errors that no step has caught.")
+    finally_: Steps | None = Field(
+        default=None,
+        alias="finally",
+        description="Steps that run before a run ends, whatever its end, and after what was done is undone. They see ending.phase and ending.error, "
+        "have compensationTimeout as long as there is nothing shorter, and are never undone.",
+        json_schema_extra=UNTYPED,
+    )
     steps: Steps | None = Field(default=None, description="The body: steps in order.")
     dag: Dag | None = Field(default=None, description="The body: steps that start as soon as those they depend on are done.")
     outputs: Annotated[tuple[Output, ...], unique("output", lambda item: item.name)] = Field(
@@ -120,6 +142,8 @@ class WorkflowSpec(Model):
             "dag": None,
             "outputs": found.outputs,
             "catch": (),
+            "finally_": None,
+            "on_failure": self.on_failure.model_copy(update={"workflow": None}),
             "concurrency": None,
         }
         return self.model_copy(update=own)

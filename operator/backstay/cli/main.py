@@ -7,7 +7,9 @@ from typing import Any
 
 import typer
 
+from backstay.cli.commands.breaker import app as breaker
 from backstay.cli.commands.control import cancel, compensate, resume, suspend
+from backstay.cli.commands.deadletters import deadletters, discard, replay
 from backstay.cli.commands.dev import dev
 from backstay.cli.commands.graph import graph
 from backstay.cli.commands.history import history
@@ -16,6 +18,7 @@ from backstay.cli.commands.logs import logs
 from backstay.cli.commands.operator import operator
 from backstay.cli.commands.run import run
 from backstay.cli.commands.selftest import selftest
+from backstay.cli.commands.steer import give_up, retry, skip
 from backstay.cli.commands.step import add_items, cancel_step, complete_step
 from backstay.cli.commands.tree import tree
 from backstay.cli.commands.version import version
@@ -74,6 +77,12 @@ _OF_A_CLUSTER: tuple[Callable[..., Any], ...] = (
     cancel_step,
     complete_step,
     add_items,
+    retry,
+    skip,
+    give_up,
+    deadletters,
+    replay,
+    discard,
     graph,
     selftest,
 )
@@ -84,6 +93,7 @@ for _function in _OF_A_CLUSTER:
 for _function in _OF_THIS_MACHINE:
     command(app, _function, place=False)
 app.command("operator")(operator)
+app.add_typer(breaker)
 
 
 def main() -> None:

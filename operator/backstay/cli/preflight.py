@@ -12,7 +12,7 @@ from backstay.cli.failures import INSTALL, CommandFailed, Exit
 from backstay.errors import ApiError, NotFound, TooManyRequests, Unavailable
 from backstay.kube.backoff import Backoff
 from backstay.kube.resources import Resource
-from backstay.names import API_VERSION, GROUP, JOURNALS, RUNS, SEMAPHORES, WORKFLOWS
+from backstay.names import API_VERSION, BREAKERS, DEAD_LETTERS, GROUP, JOURNALS, RUNS, SEMAPHORES, WORKFLOWS
 
 if TYPE_CHECKING:
     from backstay.kube.client import Client
@@ -29,7 +29,7 @@ again is kept waiting by Kubernetes for up to five minutes, when the server is l
 _REVIEWS: Final = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
 _READ: Final = ("list", "watch")
 
-KINDS: Final = (WORKFLOWS, RUNS, JOURNALS, SEMAPHORES)
+KINDS: Final = (WORKFLOWS, RUNS, JOURNALS, SEMAPHORES, BREAKERS, DEAD_LETTERS)
 """The kinds of ours that the operator watches."""
 NEEDED: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
     (GROUP, WORKFLOWS, "", _READ),
@@ -39,6 +39,10 @@ NEEDED: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
     (GROUP, JOURNALS, "", ("list", "create")),
     (GROUP, SEMAPHORES, "", (*_READ, "create", "patch", "delete")),
     (GROUP, SEMAPHORES, "status", ("patch",)),
+    (GROUP, BREAKERS, "", (*_READ, "create")),
+    (GROUP, BREAKERS, "status", ("patch",)),
+    (GROUP, DEAD_LETTERS, "", ("get", *_READ, "create", "delete")),
+    (GROUP, DEAD_LETTERS, "status", ("patch",)),
     ("batch", "jobs", "", ("get", *_READ, "create", "delete")),
     ("", "pods", "", _READ),
     ("apps", "controllerrevisions", "", ("get", "list", "create", "delete")),

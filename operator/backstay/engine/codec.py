@@ -48,6 +48,7 @@ _TIMES = {
     "held_since",
     "starting_since",
     "locked_at",
+    "resumed_at",
 }
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_TIMES, time_from_json),
@@ -55,6 +56,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "phase": Phase,
     "result": Phase,
     "then": Phase,
+    "finishing": Phase,
 }
 _KEYS: dict[type, dict[str, str]] = {
     kind: {field.name: to_camel(field.name) for field in fields(kind)} for kind in (RunRecord, StepRecord, Entry)

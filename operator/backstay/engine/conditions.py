@@ -5,6 +5,8 @@ Complete      True at any end, so that `kubectl wait --for=condition=Complete` a
 Suspended     while spec.suspend holds it
 Compensated   True when all that was to be undone is undone, False while it is not
 Stalled       a person is needed; with Reconciling as kstatus wants them
+InDoubt       a transaction is decided, and a participant has failed so far to carry the decision out
+Recovery      where a run that has failed starts another: whether that one was started, or what keeps it from being
 Reconciling   while there is something left to do; its message says what a step waits for that cannot start
 """
 
@@ -13,15 +15,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from backstay.engine import codec
-from backstay.engine.compensation import stalled, to_undo, undone
-from backstay.engine.model import Json, Phase, State, StepRecord
-from backstay.engine.paths import ROOT
+from backstay.engine import codec, uncaught
+from backstay.engine.compensation import kept, left, to_undo, undone, why_left
+from backstay.engine.model import UNKNOWN, Json, Phase, State, StepRecord
+from backstay.engine.paths import BOUNDARY, RECOVERY, ROOT, is_event, speakers, undone_by
 from backstay.engine.policies.lock import is_waiting
 from backstay.engine.program import Program
+from backstay.engine.transactions import TRANSACTION, doubts, troubled
 
 MESSAGE_LIMIT = 2048
 MOST_WAITING = 3
+MOST_LEFT = 20
+"""Steps that are not undone which are named one by one."""
+_OVER = frozenset({Phase.CATCHING, Phase.FINISHING})
+"""Phases of a step whose own work is over, while something that belongs to it goes on."""
 
 
 def conditions(
@@ -58,53 +65,112 @@ def _judge(program: Program, state: State) -> Iterator[tuple[str, str, str, str]
     stuck = stuck_at(program, state)
     phase = str(run.phase or "Pending")
     words = run.message or (f"{run.error.type}: {run.error.detail}" if run.error else "")
+    story = uncaught.words(program, state.steps, run.error) if run.error and run.result is Phase.FAILED else ""
     if run.is_finished:
         good = run.phase is Phase.SUCCEEDED
         reason = "Succeeded" if good else (run.error.type if run.error and run.phase is Phase.FAILED else phase)
-        yield "Succeeded", "True" if good else "False", reason, words
-        yield "Complete", "True", phase, words
+        yield "Succeeded", "True" if good else "False", reason, words + story
+        yield "Complete", "True", phase, words if good else _what_now(program, state)
     else:
-        yield "Succeeded", "Unknown", phase, words
+        yield "Succeeded", "Unknown", phase, words + story
         yield "Complete", "False", phase, words
-    if run.suspended_at is not None:
-        yield "Suspended", "True", "SuspendRequested", "spec.suspend is true; set it to false to go on"
-    else:
-        yield "Suspended", "False", "NotSuspended", ""
-    yield from _compensated(program, state)
     child = None if run.is_finished else stalled_child(state)
     if stuck is not None:
         yield "Stalled", "True", "CompensationFailed", stall_words(stuck)
     elif child is not None:
-        yield "Stalled", "True", "ChildStalled", f"{child.path}: {child.message}"
+        yield "Stalled", "True", "StepPaused" if child.phase is Phase.PAUSED else "ChildStalled", f"{child.path}: {child.message}"
+    yield from _in_doubt(program, state)
+    yield from _compensated(program, state)
+    yield from _recovery(state)
     waits = "" if run.is_finished else waiting_words(state)
     yield "Reconciling", "False" if run.is_finished or stuck or child else "True", "Waiting" if waits else phase, waits
+    if run.suspended_at is not None:
+        yield "Suspended", "True", "SuspendRequested", "spec.suspend is true; set it to false to go on"
+    else:
+        yield "Suspended", "False", "NotSuspended", ""
+
+
+def _what_now(program: Program, state: State) -> str:
+    """Say what a person can do about a run that has ended otherwise than well."""
+    by_hand = [*to_undo(program, state), *left(program, state)] if state.run.compensate else []
+    todo = [f"undo by hand what was left ({_named(by_hand)})"] if by_hand else []
+    if state.run.recovery:
+        todo.append(f"see how run {state.run.recovery} recovers from it")
+    todo.append("`backstay why` tells what was tried, caught and undone")
+    return "it has ended; " + "; ".join(todo)
 
 
 def _compensated(program: Program, state: State) -> Iterator[tuple[str, str, str, str]]:
     run = state.run
-    if not run.compensate or run.phase is Phase.SUCCEEDED:
+    if not run.compensate or (run.phase is Phase.SUCCEEDED and not run.pivot):
         return
-    left = [record.path for record in to_undo(program, state.steps)]
-    done = sum(1 for _ in undone(state.steps))
-    if not left:
-        if done or run.is_finished:
-            yield "Compensated", "True", "AllUndone" if done else "NothingToUndo", f"{done} steps are undone"
+    pending = [record.path for record in to_undo(program, state)]
+    done = undone(program, state)
+    stays = kept(program, state)
+    lost = [(record, why_left(state, record)) for record in left(program, state)] if not stays else []
+    words = [f"undone: {_named(done) or 'nothing yet'}"]
+    if stays:
+        words.append(f"not undone: {', '.join(record.path for record in stays)}, since the pivot {run.pivot} has succeeded")
+        yield "Compensated", "False", "PivotPassed", "; ".join(words)
         return
-    reason = "Abandoned" if run.is_finished else "Compensating"
-    yield "Compensated", "False", reason, f"undone: {_count(done)}; not undone: {', '.join(left)}"
+    if pending:
+        words.append(f"not undone: {', '.join(pending)}")
+    words += [f"left as it is: {record.path} ({why})" for record, why in lost]
+    if pending:
+        yield "Compensated", "False", "Abandoned" if run.is_finished else "Compensating", "; ".join(words)
+    elif lost:
+        unknown = all(record.outcome == UNKNOWN for record, _ in lost)
+        yield "Compensated", "Unknown" if unknown else "False", "OutcomeUnknown" if unknown else "PartlyUndone", "; ".join(words)
+    elif done or run.is_finished:
+        yield "Compensated", "True", "AllUndone" if done else "NothingToUndo", _all_undone(done) if done else "there was nothing to undo"
 
 
-def _count(steps: int) -> str:
-    return "1 step" if steps == 1 else f"{steps} steps"
+def _in_doubt(program: Program, state: State) -> Iterator[tuple[str, str, str, str]]:
+    """Told of a run in which a transaction was decided: one that ended in doubt stays so."""
+    if TRANSACTION not in program.kinds or not any(record.decision for record in state.steps.values()):
+        return
+    found = [doubt for doubt in doubts(program, state.steps) if doubt.troubles or state.run.is_finished]
+    paused = any(record.phase is Phase.PAUSED for doubt in found for record in doubt.troubles)
+    reason = "Abandoned" if state.run.is_finished else "WaitsForPerson" if paused else "Retrying"
+    if found:
+        yield "InDoubt", "True", reason, "; ".join(doubt.words for doubt in found)
+    else:
+        yield "InDoubt", "False", "Decided", ""
+
+
+def _recovery(state: State) -> Iterator[tuple[str, str, str, str]]:
+    record = state.steps.get(RECOVERY)
+    if record is None:
+        return
+    if state.run.recovery:
+        yield "Recovery", "True", "Started", f"run {state.run.recovery} was started to recover from this failure"
+    elif not record.has_ended:
+        yield "Recovery", "Unknown", "Starting", record.message or ""
+    else:
+        error = record.error
+        why = f"{error.type}: {error.detail or error.title}" if error else "there was no time left for it, or its namespace goes"
+        yield "Recovery", "False", error.type if error else "NotStarted", f"no run was started to recover from this failure ({why})"
+
+
+def _all_undone(records: Sequence[StepRecord]) -> str:
+    return f"{'1 step is' if len(records) == 1 else f'{len(records)} steps are'} undone: {_named(records)}"
+
+
+def _named(records: Sequence[StepRecord]) -> str:
+    names = ", ".join(record.path for record in records[:MOST_LEFT])
+    return names + (f" and {len(records) - MOST_LEFT} more" if len(records) > MOST_LEFT else "")
 
 
 def stuck_at(program: Program, state: State) -> StepRecord | None:
-    """Return the compensation that needs a person, if there is one."""
-    return stalled(program, state.steps) if state.run.phase is Phase.COMPENSATING else None
+    """Return the compensation, or the step of one, that needs a person, if there is one."""
+    if state.run.is_finished or not program.undoable:
+        return None
+    records = state.steps.values()
+    return next((record for record in records if record.phase is Phase.PAUSED and undone_by(record.path) is not None), None)
 
 
 def stalled_child(state: State) -> StepRecord | None:
-    """Return a step whose child run needs a person, if there is one."""
+    """Return a step that needs a person, if there is one: it is paused, or its child run needs one."""
     return next((record for record in state.steps.values() if record.stalled and not record.has_ended), None)
 
 
@@ -112,9 +178,14 @@ def stall_words(record: StepRecord) -> str:
     """Say why a run is stalled and what can be done."""
     error = f"{record.error.type}: {record.error.detail}" if record.error else "it was stopped"
     return (
-        f"{record.path} failed{f' after {record.attempt} attempts' if record.attempt else ''} ({error}); mend its cause by hand, then let the run go with the annotation "
+        f"{record.path} failed{f' after {_attempts(record.attempt)}' if record.attempt else ''} ({error}); have it tried again (backstay retry, with "
+        "--edit where it needs other inputs), or skip it once it is undone by hand (backstay skip); or let the whole run go with the annotation "
         'backstay.dev/release-finalizer: "true", or wait for the compensation timeout'
     )
+
+
+def _attempts(count: int) -> str:
+    return "1 attempt" if count == 1 else f"{count} attempts"
 
 
 def waiting_words(state: State) -> str:
@@ -122,7 +193,10 @@ def waiting_words(state: State) -> str:
     held = [
         f"{record.path}: {record.message}"
         for record in state.steps.values()
-        if record.message and not record.has_ended and not record.stalled and (record.job or record.child or is_waiting(record))
+        if record.message
+        and not record.has_ended
+        and not record.stalled
+        and (record.job or record.child or record.circuit or is_waiting(record))
     ]
     more = f" (and {len(held) - MOST_WAITING} more steps wait)" if len(held) > MOST_WAITING else ""
     return "; ".join(held[:MOST_WAITING]) + more
@@ -135,13 +209,21 @@ def shown_status(program: Program, state: State) -> str:
         return "Stalled"
     if run.suspended_at is not None:
         return "Suspended"
+    if not run.is_finished and troubled(program, state.steps):
+        return "InDoubt"
     if run.phase is Phase.RUNNING and waiting_words(state):
         return "Waiting"
     return str(run.phase or "Pending")
 
 
 def going_on(state: State) -> list[StepRecord]:
-    """Return what is going on now: the innermost steps that have begun and not ended."""
-    active = {path: record for path, record in state.steps.items() if not record.has_ended and path != ROOT}
+    """Return what is going on now: the innermost steps that have begun and not ended.
+
+    A step goes on beside the steps of its boundary events; what those events wait for is no step.
+    """
+    active = {path: record for path, record in state.steps.items() if not record.has_ended and path != ROOT and not is_event(path)}
     outer = {path[: found.start()] for path in active for found in re.finditer(r"[/:\[]", path)}
+    if any(BOUNDARY in path for path in active):
+        inside = {owner for path in active for owner in speakers(path)}
+        outer = {path for path in outer if path in inside or path not in active or active[path].phase in _OVER}
     return [record for path, record in active.items() if path not in outer]

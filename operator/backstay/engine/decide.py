@@ -7,23 +7,32 @@ Running       body failed           Stopping (result Failed)
 Running       cancel, delete        Stopping (result Cancelled)
 Running       deadline              Stopping (result Failed, DeadlineExceeded)
 Running       an `end` step         Stopping (its result)
+Running       body done             Finishing (result Succeeded) where there is a finally, as below
 Stopping      nothing runs          Compensating where there is something to undo, else the result
+Stopping      deadline, namespace   Stopping: the finallys of steps are let go
+Stopping      release, namespace    the result; a transaction that was decided and cannot be carried out is recorded as in doubt
 Compensating  all undone            the result
+(both)        the result            Finishing before it, where there is a finally or a recovery to start; see finishing.py
+Finishing     all done              the result
+Finishing     finally failed        Compensating, of a run that had succeeded (result Failed)
+Finishing     release               the result
 Compensating  deadline, release     the result; what is not undone is recorded
 Compensating  namespace goes        the result; what is not undone is recorded
 Succeeded     compensate            Compensating (result Compensated, or Failed where it is let go)
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 
 from backstay.api.validate import check_parameters
-from backstay.engine import requests
-from backstay.engine.compensation import advance_undoing, to_undo
-from backstay.engine.lifecycle import advance, stop
-from backstay.engine.model import Decision, Fault, Identity, Json, Observations, Phase, State
+from backstay.engine import finishing, replays, requests, transactions, uncaught
+from backstay.engine.compensation import cut_off, left, to_undo, why_left
+from backstay.engine.lifecycle import advance, advance_undoing, finish_begun, stop, tell_left
+from backstay.engine.lifecycle.ending import ABANDONED
+from backstay.engine.model import Decision, Fault, Identity, Json, Observations, Phase, State, StepRecord
 from backstay.engine.paths import ROOT
 from backstay.engine.program import NOTHING, Program
 from backstay.engine.steps import cancel
@@ -37,6 +46,8 @@ MAX_CHILD_OUTPUT_BYTES = 16 * 1024
 MOST_NAMED = 100
 """Steps that are named one by one where many are not undone."""
 NAMESPACE_TERMINATING = "NamespaceTerminating"
+NAMESPACE_GOES = "the namespace is being deleted and refuses new Jobs"
+OUT_OF_TIME = "the compensation timeout is over"
 
 
 def decide(
@@ -127,7 +138,7 @@ def _start(turn: Turn, revision: tuple[str, int]) -> None:
 
 def _hear_wishes(turn: Turn) -> None:
     wish, run = turn.observations.wish, turn.run
-    if wish.release and (wish.delete or run.phase in (Phase.STOPPING, Phase.COMPENSATING)):
+    if wish.release and (wish.delete or run.phase in (Phase.STOPPING, Phase.COMPENSATING, Phase.FINISHING)):
         _let_go(turn, "released by annotation", actor="user")
         return
     if turn.program is NOTHING and turn.observations.terminating:
@@ -141,8 +152,10 @@ def _hear_wishes(turn: Turn) -> None:
         turn.change_run("RunSuspended", actor="user", suspended_at=turn.now)
     elif not turn.is_suspended and run.suspended_at is not None:
         _resume(turn, run.suspended_at)
-    if turn.run.phase is Phase.RUNNING and wish.requests:
+    if turn.run.phase is not None and not turn.run.is_finished and wish.requests:
         requests.hear(turn)
+    replays.hear(turn)
+    tell_left(turn)
 
 
 def _cancel(turn: Turn) -> None:
@@ -168,7 +181,7 @@ def _cancel(turn: Turn) -> None:
         reason=why,
         message=why,
         error=fault,
-        deadline_at=None,
+        deadline_at=turn.ends_by(),
     )
 
 
@@ -177,8 +190,13 @@ def _is_to_be_undone(turn: Turn) -> bool:
 
 
 def _begin_undoing(turn: Turn) -> None:
-    """The run has succeeded, and is to be undone all the same."""
+    """The run has succeeded, and is to be undone all the same; unless it is past its pivot."""
     why = turn.observations.wish.undo_reason
+    if turn.run.pivot:
+        words = f"it cannot be undone ({why}): the pivot {turn.run.pivot} has succeeded"
+        if turn.run.message != words:
+            turn.change_run("CompensationRefused", actor="user", compensate=True, message=words, reason=words)
+        return
     turn.change_run(
         "CompensationRequested",
         actor="user",
@@ -213,6 +231,8 @@ def _advance_run(turn: Turn) -> None:
         _advance_stopping(turn)
     elif phase is Phase.COMPENSATING:
         _advance_compensating(turn)
+    elif phase is Phase.FINISHING:
+        _advance_finishing(turn)
 
 
 def _advance_running(turn: Turn) -> None:
@@ -227,10 +247,12 @@ def _advance_running(turn: Turn) -> None:
         return
     if root.phase is Phase.FAILED:
         _begin_stopping(turn, root.error or Fault("Unknown"))
+    elif not finish_begun(turn):
+        return
     elif root.phase is Phase.SUCCEEDED:
         _succeed(turn)
     elif root.phase is Phase.CAUGHT:
-        _finish_well(turn, reason="a handler of the workflow dealt with its error")
+        _finish_well(turn, reason="a handler of the workflow dealt with its error", outputs=root.outputs)
 
 
 def _begin_stopping(turn: Turn, fault: Fault) -> None:
@@ -241,8 +263,8 @@ def _begin_stopping(turn: Turn, fault: Fault) -> None:
         compensate=turn.program.spec.on_failure.compensate,
         error=fault,
         message=f"{fault.type}: {fault.detail or fault.title}",
-        reason=f"{fault.type}: {fault.detail or fault.title}",
-        deadline_at=None,
+        reason=f"{fault.type}: {fault.detail or fault.title}{uncaught.words(turn.program, turn.steps, fault)}",
+        deadline_at=turn.ends_by(),
     )
 
 
@@ -262,35 +284,74 @@ def _succeed(turn: Turn) -> None:
     _finish_well(turn, outputs=outputs or None)
 
 
-def _finish_well(turn: Turn, **changes: Any) -> None:
+def _finish_well(turn: Turn, *, reason: str = "", **changes: Any) -> None:
+    if finishing.is_left(turn, Phase.SUCCEEDED):
+        finishing.begin(turn, Phase.SUCCEEDED, reason, **changes)
+        return
+    changes |= {"reason": reason}
     turn.change_run("RunSucceeded", phase=Phase.SUCCEEDED, result=Phase.SUCCEEDED, finished_at=turn.now, deadline_at=None, **changes)
 
 
 def _advance_stopping(turn: Turn) -> None:
+    turn.lets_go = _why_let_go(turn) if turn.program.finishing else ""
     root = turn.steps.get(ROOT)
     if root is not None and not root.has_ended:
         stop(turn, turn.program.root, root)
         if not turn.steps[ROOT].has_ended:
+            if is_terminating(turn.observations) and transactions.cannot_go_on(turn.program, turn.steps):
+                _let_go(turn, NAMESPACE_GOES)
             return
-    if turn.run.compensate and to_undo(turn.program, turn.steps):
+    if turn.run.result is Phase.SUCCEEDED and not finish_begun(turn):
+        return
+    if turn.run.compensate and to_undo(turn.program, turn):
         deadline = turn.now + turn.program.spec.compensation_timeout
-        turn.change_run("RunCompensating", phase=Phase.COMPENSATING, deadline_at=deadline)
+        turn.change_run("RunCompensating", phase=Phase.COMPENSATING, deadline_at=deadline, reason=_names_of(to_undo(turn.program, turn)))
         return
     _finish(turn, "")
 
 
 def _advance_compensating(turn: Turn) -> None:
     if turn.is_due(turn.run.deadline_at):
-        _let_go(turn, "the compensation timeout is over")
+        _let_go(turn, OUT_OF_TIME)
         return
     if is_terminating(turn.observations):
-        _let_go(turn, "the namespace is being deleted and refuses new Jobs")
+        _let_go(turn, NAMESPACE_GOES)
         return
     if advance_undoing(turn):
-        _finish(turn, "all completed steps are undone")
+        _finish_undoing(turn)
 
 
-def _finish(turn: Turn, reason: str, actor: str = "operator") -> None:
+def _finish_undoing(turn: Turn) -> None:
+    """Nothing is left to be undone; what was left as it is makes a run that had succeeded fail: it is neither done nor undone."""
+    words = ", ".join(f"{record.path} ({why_left(turn, record)})" for record in left(turn.program, turn)[:MOST_NAMED])
+    if words and (changes := _instead_of_compensated(turn, f"not undone: {words}")):
+        turn.change_run("CompensationAbandoned", reason=f"not undone: {words}", **changes)
+    _finish(turn, f"not undone: {words}" if words else "all completed steps are undone")
+
+
+def _why_let_go(turn: Turn) -> str:
+    """Say why nobody waits for a finally any more; empty as long as somebody does."""
+    if turn.is_due(turn.run.deadline_at):
+        return OUT_OF_TIME
+    return NAMESPACE_GOES if is_terminating(turn.observations) else ""
+
+
+def _advance_finishing(turn: Turn) -> None:
+    turn.lets_go = _why_let_go(turn)
+    if finishing.advance_finishing(turn):
+        _end(turn, "")
+
+
+def _finish(turn: Turn, reason: str) -> None:
+    """Nothing is left to be undone: the run ends, once it has done what it does at the very end."""
+    result = turn.run.result or Phase.FAILED
+    if finishing.is_left(turn, result):
+        finishing.begin(turn, result, reason)
+    else:
+        _end(turn, reason)
+
+
+def _end(turn: Turn, reason: str, actor: str = "operator") -> None:
     result = turn.run.result or Phase.FAILED
     changes: dict[str, Any] = {"phase": result, "finished_at": turn.now, "deadline_at": None, "suspended_at": None}
     turn.change_run(f"Run{result}", reason=reason, actor=actor, **changes)
@@ -303,13 +364,31 @@ def _instead_of_compensated(turn: Turn, words: str) -> dict[str, Any]:
     return {"result": Phase.FAILED, "error": Fault("CompensationAbandoned", "The run could not be undone wholly", words)}
 
 
+def _names_of(records: Sequence[StepRecord]) -> str:
+    names = [record.path for record in records]
+    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+
+
 def _let_go(turn: Turn, why: str, actor: str = "operator") -> None:
     """End a run without undoing the rest; what is not undone is named in the journal."""
-    left = [record.path for record in to_undo(turn.program, turn.steps)]
-    names = ", ".join(left[:MOST_NAMED]) + (f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else "")
-    words = f"{why}; not undone: {names}" if left else why
+    still = to_undo(turn.program, turn)
+    words = f"{why}; not undone: {_names_of(still)}" if still else why
+    if overtaken := cut_off(turn.program, turn):
+        words += f"; cut off, and nobody knows whether it was done: {_names_of(overtaken)}"
+    if doubt := transactions.in_doubt_words(turn.program, turn.steps):
+        words += f"; IN DOUBT: {doubt}"
+    if turn.run.phase is Phase.FINISHING:
+        turn.change_run(ABANDONED, actor=actor, reason=why)
+        _end(turn, why, actor)
+        return
     if turn.run.phase in (None, Phase.RUNNING):
         _cancel(turn)
+    if turn.program.finally_ is not None and why != OUT_OF_TIME:
+        words += "; its finally is not carried out"
     turn.change_run("CompensationAbandoned", actor=actor, reason=words, **_instead_of_compensated(turn, words))
-    if not turn.run.is_finished:
-        _finish(turn, words, actor)
+    if turn.run.is_finished:
+        return
+    if why == OUT_OF_TIME:
+        _finish(turn, words)
+    else:
+        _end(turn, words, actor)

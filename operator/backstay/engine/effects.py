@@ -24,7 +24,7 @@ from backstay.engine.model import (
     UndoRun,
 )
 from backstay.engine.paths import undone_by
-from backstay.engine.policies import lock
+from backstay.engine.policies import circuit, dead_letter, lock
 from backstay.engine.program import Program
 from backstay.engine.steps.workflow import UNDO
 
@@ -34,10 +34,10 @@ NET_SECONDS: Final = 30.0
 def effects_of(program: Program, state: State, observations: Observations) -> list[Effect]:
     """Return what is to be done, in the order in which it must be done: an effect that fails keeps the later ones from being tried."""
     run = state.run
-    found: list[Effect] = list(lock.effects(state, observations))
+    found: list[Effect] = [*lock.effects(state, observations), *circuit.effects(program, state, observations)]
     if run.is_finished:
         return [*found, *_leaving(state, observations)]
-    if program.undoable and run.phase is not None and not observations.has_finalizer and not observations.wish.delete:
+    if program.must_end and run.phase is not None and not observations.has_finalizer and not observations.wish.delete:
         found.append(AddFinalizer())
     wanted: set[str] = set()
     for record in state.steps.values():
@@ -53,6 +53,7 @@ def effects_of(program: Program, state: State, observations: Observations) -> li
             wanted.add(record.child)
             found.extend(_for_child(state, record, observations))
     found.extend(_strays(observations, wanted))
+    found.extend(dead_letter.effects(state, observations))
     return found
 
 
@@ -94,6 +95,8 @@ def _for_child(state: State, record: StepRecord, observations: Observations) -> 
             yield UndoRun(
                 fact.name, fact.uid, _why(state, record, "its caller had given it up" if is_late else "what its caller did is undone")
             )
+    elif record.kind == UNDO and fact.detached and fact.phase is Phase.RUNNING and not fact.cancelling:
+        yield CancelRun(fact.name, fact.uid, _why(state, record, "what its caller did is undone"))
     elif record.phase is Phase.STOPPING and not fact.is_finished and not fact.cancelling:
         keeps = state.run.phase is Phase.STOPPING and state.run.result is not Phase.SUCCEEDED and not state.run.compensate
         yield CancelRun(fact.name, fact.uid, _why(state, record, "its caller no longer waits for it"), compensate=not keeps)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from backstay.engine.lifecycle import stop_list
+from backstay.engine.lifecycle import lists
 from backstay.engine.model import Fault, Json, StepRecord
 from backstay.engine.node import Node
 from backstay.engine.paths import iteration
@@ -27,7 +27,8 @@ MOST_FAILURES: Final = 10
 class Progress:
     """How far a structure is.
 
-    `active` are the iterations that go on, `stopping` those of them that are no longer wanted, `kept` those that have ended and are not
+    `active` are the iterations that go on, `stopping` those of them that are no longer wanted, `undoing` those of these in which what was
+    completed is undone first, `kept` those that have ended and are not
     forgotten, oldest first.
     """
 
@@ -38,6 +39,7 @@ class Progress:
     cancelled: int = 0
     active: tuple[int, ...] = ()
     stopping: tuple[int, ...] = ()
+    undoing: tuple[int, ...] = ()
     kept: tuple[int, ...] = ()
     failures: tuple[str, ...] = ()
 
@@ -64,15 +66,20 @@ class Progress:
         """Return the progress after so many items were added."""
         return replace(self, total=self.total + count)
 
-    def to_stop(self, index: int) -> "Progress":
-        """Return the progress after an iteration is no longer wanted."""
-        return replace(self, stopping=(*self.stopping, index))
+    def to_stop(self, index: int, *, undo: bool = False) -> "Progress":
+        """Return the progress after an iteration is no longer wanted; `undo` what was completed in it before."""
+        return replace(self, stopping=(*self.stopping, index), undoing=(*self.undoing, index) if undo else self.undoing)
 
-    def settled(self, index: int, fault: Fault | None, *, cancelled: bool = False) -> "Progress":
-        """Return the progress after an iteration has ended: well, with a fault, or because it was cancelled."""
+    def settled(self, index: int, fault: Fault | None, *, cancelled: bool = False, holds: bool = False) -> "Progress":
+        """Return the progress after an iteration has ended: well, with a fault, or because it was cancelled.
+
+        One that `holds` something that may have to be undone is never forgotten, and so is not among those that are kept for a while.
+        """
         left = tuple(other for other in self.active if other != index)
         stopping = tuple(other for other in self.stopping if other != index)
-        after = replace(self, active=left, stopping=stopping, kept=(*self.kept, index))
+        undoing = tuple(other for other in self.undoing if other != index)
+        kept = self.kept if holds else (*self.kept, index)
+        after = replace(self, active=left, stopping=stopping, undoing=undoing, kept=kept)
         if cancelled:
             return replace(after, cancelled=self.cancelled + 1)
         if fault is None:
@@ -86,6 +93,7 @@ class Progress:
         found |= {
             "active": ranges(self.active),
             "stopping": ranges(self.stopping),
+            "undoing": ranges(self.undoing),
             "kept": ranges(self.kept),
             "failures": list(self.failures),
         }
@@ -95,7 +103,7 @@ class Progress:
 def progress_of(record: StepRecord) -> Progress:
     """Read how far a structure is from its record."""
     found: dict[str, Any] = dict(record.iterations or {})
-    lists = {name: numbers(found.get(name, "")) for name in ("active", "stopping", "kept")}
+    lists = {name: numbers(found.get(name, "")) for name in ("active", "stopping", "undoing", "kept")}
     return Progress(**{**found, **lists, "failures": tuple(found.get("failures", ()))})
 
 
@@ -129,7 +137,7 @@ def forget_oldest(turn: Turn, path: str, progress: Progress) -> Progress:
 
 def stop_iterations(turn: Turn, nodes: Sequence[Node], record: StepRecord) -> bool:
     """Stop every iteration of a structure that goes on. Returns whether none does any more."""
-    ended = [stop_list(turn, nodes, iteration(record.path, index)) for index in progress_of(record).active]
+    ended = [lists.stop_list(turn, nodes, iteration(record.path, index)) for index in progress_of(record).active]
     return all(ended)
 
 

@@ -1,16 +1,17 @@
 """A compiled step, and what a kind of step must be able to do. See `program.py` for how nodes come to be, `steps/` for the kinds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
 from backstay.api.actions.structures import Dependency
-from backstay.api.policies import Retry
+from backstay.api.policies import OnExhausted, Retry
 from backstay.api.steps import Step
 from backstay.api.workflow import Defaults, WorkflowSpec
 from backstay.engine.model import Json, StepRecord
 from backstay.engine.outputs import Declared
+from backstay.engine.policies.circuit import CircuitNode
 from backstay.engine.policies.lock import LockNode
 from backstay.engine.scopes import Bound, Iterated, Scope
 from backstay.engine.turn import Turn
@@ -32,6 +33,9 @@ class Nesting(Protocol):
 
     def event(self, kind: str, action: Any, name: str, path: str, scope: Scope) -> "Node":
         """Compile an event that something waits for: an action without a step of its own."""
+
+    def place(self, path: str, node: "Node", **changes: Any) -> "Node":
+        """Put a node, with changes, in the place of the one at a path. Returns it."""
 
     def template(self, name: str, path: str) -> "tuple[WorkflowSpec, tuple[Node, ...], Scope]":
         """Compile the steps of a template for the step at a path. Returns the template as a workflow, its steps, and the list that they are."""
@@ -62,6 +66,16 @@ class Kind(Protocol):
 
     def outputs(self, turn: Turn, node: "Node", record: StepRecord) -> Json:
         """What a step that has succeeded produced, as expressions see it."""
+
+
+class Work(Kind, Protocol):
+    """The machine of a kind that does work from an action that is resolved before each attempt."""
+
+    def resolved(self, turn: Turn, node: "Node", path: str) -> dict[str, Json]:
+        """Return the action with its expressions evaluated, in the shape in which users write it: what an edit is merged into.
+
+        May raise EvaluationError.
+        """
 
 
 class Event(Kind, Protocol):
@@ -96,6 +110,27 @@ class Handler:
     name: str
     """What its expressions call the error."""
     nodes: tuple["Node", ...]
+    when: Bound | None = None
+    """What has to be true besides."""
+    outputs: Bound | None = None
+    """What the step produced after all, once these steps have succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """One event at the edge of a step, and the steps for when it happens while the step goes on."""
+
+    called: str
+    """How it is called in paths: its position, or a dash and its name."""
+    interrupting: bool
+    block: "Node"
+    """The steps."""
+    event: "Node | None" = None
+    """What is waited for; nothing of an escalation, which somebody raises."""
+    code: str = ""
+    """The escalation that is heard, or `*`."""
+    outputs: Bound | None = None
+    """What the step produced after all, once these steps have succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +151,22 @@ class Node:
     attempt_timeout: timedelta | None = None
     retry: Retry | None = None
     handlers: tuple[Handler, ...] = ()
+    boundaries: tuple[Boundary, ...] = ()
     lock: LockNode | None = None
     declared: Declared | None = None
     """What the step says that it produces."""
+    on_exhausted: OnExhausted | None = None
+    """What becomes of it once no attempt is left; see `lifecycle.pausing.exhaustion` for where it does not say."""
+    is_retriable: bool = False
+    """Whether it is tried until it succeeds."""
+    is_pivot: bool = False
+    """Whether the run only goes forward once it has succeeded."""
+    is_phase: bool = False
+    """Whether it is what a participant of a transaction does in one phase (`engine/transactions.py`)."""
+    tells: Callable[[Turn, str], dict[str, Json]] | None = None
+    """What attempts are told besides their own action: added to the inputs of the attempt at a path, for the executor."""
+    never_again: tuple[str, ...] = ()
+    """Errors after which it is not tried again, even where it is retriable."""
+    finally_: "Node | None" = None
+    """The block of steps that runs before its end, whatever that is. Its path is `finally_path` of the step's."""
+    circuit: CircuitNode | None = None

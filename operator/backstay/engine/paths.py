@@ -2,6 +2,9 @@
 
 a/x               step x of block a                 charge:catch0/ask      step ask of the first handler of charge
 c/left/x          step x of branch left             reserve:compensate     undoing reserve
+pack:boundary0    the first boundary event of pack  pack:boundary-late/x   step x of its boundary event late
+pack:boundary0[2]/x                                 step x of its boundary event, the third time that it happened
+                                                    charge:finally/tidy    step tidy of the finally of charge; `/:finally` is the workflow's
 d/0/x             step x of the first case          /                      the block that is the body of the workflow
 pack[3]/box       step box of iteration 3          a~2                    step a in the second lap of its list: a goto led back
 """
@@ -11,6 +14,9 @@ from collections.abc import Iterator
 from typing import Final
 
 ROOT: Final = "/"
+RECOVERY: Final = "/:recovery"
+"""Path of the record that tells of starting the run that recovers from a failure."""
+BOUNDARY: Final = ":boundary"
 
 
 def join(prefix: str, name: str) -> str:
@@ -68,6 +74,11 @@ def around(path: str) -> Iterator[str]:
     return (path[:place] for place, character in enumerate(path) if character in "/:[")
 
 
+def speakers(path: str) -> Iterator[str]:
+    """Every step, iteration, branch or case that `path` is a part of the work of: those around it, without the owners of boundary events."""
+    return (outer for outer in around(path) if not path.startswith(BOUNDARY, len(outer)))
+
+
 def is_within(path: str, outer: str) -> bool:
     """Tell whether a path is `outer` itself or inside it."""
     return path == outer or path.startswith((f"{outer}/", f"{outer}:", f"{outer}["))
@@ -76,6 +87,37 @@ def is_within(path: str, outer: str) -> bool:
 def handler_prefix(path: str, index: int) -> str:
     """Return the path of the list of steps of a step's catch."""
     return f"{path}:catch{index}"
+
+
+def boundary_path(path: str, called: str) -> str:
+    """Return the path of a boundary event of a step: of its record, and of the list of its steps."""
+    return f"{path}{BOUNDARY}{called}"
+
+
+def event_path(path: str) -> str:
+    """Return the path of the record of what a boundary event, whose steps are at `path`, waits for."""
+    return f"{path}:event"
+
+
+def is_event(path: str) -> bool:
+    """Tell whether a path is of what a boundary event waits for: it is no step by itself."""
+    return path.endswith(":event")
+
+
+def is_handling(path: str, owner: str) -> bool:
+    """Tell whether a path is of a step of one of the handlers or boundary events of the step at `owner`: its errors are not the step's own."""
+    return path.startswith((f"{owner}:catch", f"{owner}{BOUNDARY}"))
+
+
+def finally_path(path: str) -> str:
+    """Return the path of the block that is the `finally` of a step, or with ROOT of the workflow."""
+    return f"{path}:finally"
+
+
+def finished_by(path: str) -> str | None:
+    """Return the path of the step that the innermost `finally` around `path` belongs to, or None outside of any."""
+    place = f"{path}/".rfind(":finally/")
+    return path[:place] if place >= 0 else None
 
 
 def undo_path(path: str) -> str:
@@ -92,4 +134,6 @@ def undone_by(path: str) -> str | None:
 def handled_by(path: str) -> str | None:
     """Return the path of the step whose error the innermost handler around `path` is for, or None outside handlers."""
     place = path.rfind(":")
+    while place >= 0 and path.startswith(":finally", place):
+        place = path.rfind(":", 0, place)
     return path[:place] if place >= 0 and path.startswith(":catch", place) else None

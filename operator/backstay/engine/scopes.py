@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 Iterated: TypeAlias = Callable[["Turn", str, int], Json]
 """What gives the item of an iteration, by the path of the structure and the index."""
+Given: TypeAlias = Callable[["Turn", str, str], Json]
+"""What gives the value of a name, by the path of the step that asks and the name."""
 INDEX = "index"
+ENDING = "ending"
+"""What a `finally` sees of the end that it comes before."""
+STATE = "state"
+"""What the parameters of a recovery run see of the run that failed."""
 ALWAYS = ("params", "vars", "run", "steps")
 
 
@@ -33,6 +39,10 @@ class Scope:
     nodes: dict[str, "Node"] = field(default_factory=dict)
     iterated: "Iterated | None" = None
     """In the body of a structure that is run again and again: what its names stand for."""
+    handles: bool = False
+    """Whether it is the list of a catch: what it stands at is the step whose error it handles."""
+    gives: "Given | None" = None
+    """What gives the values of its additional names, where they are those of a structure's own."""
     is_template: bool = False
     """Whether it is the list of a template: what is seen as `params` is what the step was given that it is inside of."""
 
@@ -49,6 +59,13 @@ class Scope:
         """Find the innermost list that has an additional name."""
         scope: Scope | None = self
         while scope is not None and name not in scope.extra:
+            scope = scope.outer
+        return scope
+
+    def handler(self) -> "Scope | None":
+        """Return the list of the innermost catch that this list is in, or None where it is in none."""
+        scope: Scope | None = self
+        while scope is not None and not scope.handles:
             scope = scope.outer
         return scope
 

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from backstay.engine import codec, journal
+from backstay.engine.compensation.order import line_of
+from backstay.engine.compensation.pending import has_completed
 from backstay.engine.model import (
+    UNKNOWN,
     Decision,
     Entry,
+    Fault,
     Identity,
     Json,
     Observations,
@@ -19,10 +23,12 @@ from backstay.engine.model import (
     State,
     StepRecord,
 )
-from backstay.engine.paths import handled_by, in_lap, iteration_of, join, lap_of, prefix_of, undone_by
-from backstay.engine.scopes import INDEX, Bound, Scope, step_view
+from backstay.engine.paths import ROOT, finished_by, handled_by, in_lap, is_within, iteration_of, join, lap_of, prefix_of, undone_by
+from backstay.engine.recovering import state_of
+from backstay.engine.scopes import ENDING, INDEX, STATE, Bound, Scope, step_view
 from backstay.errors import EvaluationError
 from backstay.expressions.cel import picked
+from backstay.names import idempotency_key
 
 if TYPE_CHECKING:
     from backstay.engine.node import Node
@@ -56,6 +62,8 @@ class Turn:
         self.entries: list[Entry] = []
         self.wake_at: datetime | None = None
         self._ending = False
+        self.lets_go = ""
+        """While the run ends: why nobody waits for a finally any more; empty as long as somebody does."""
         self._bytes = 0
         self._waiting_bytes = sum(_size_of_inputs(record) for record in self.steps.values() if record.inputs is not None)
         """What the inputs take of attempts that are not confirmed: they stand in the records, so that the deed can be repeated."""
@@ -133,6 +141,10 @@ class Turn:
         """Nothing new may start. Cancelling or deleting a run lifts its suspension: it must be able to end."""
         wish = self.observations.wish
         return wish.suspend and not wish.cancel and not wish.delete
+
+    def ends_by(self) -> datetime | None:
+        """Return until when a run that begins to stop now waits for the finallys of its steps; None where there are none."""
+        return self.now + self.program.spec.compensation_timeout if self.program.finishing else None
 
     @property
     def is_full(self) -> bool:
@@ -257,9 +269,19 @@ class Turn:
     def outputs(self, node: "Node", path: str) -> Json:
         """What a step produced; a structure's outputs are those of the steps in it, by name."""
         record = self.steps.get(path)
-        if record is None or not (record.is_joined or record.phase in (Phase.SUCCEEDED, Phase.COMPENSATED)):
+        if record is not None and record.phase in (Phase.CAUGHT, Phase.SKIPPED):
+            return record.outputs or {}
+        if record is None or not (record.is_joined or record.has_succeeded):
             return {}
         return node.machine.outputs(self, node, record)
+
+    def undone(self, path: str) -> dict[str, str]:
+        """What a compensation is told of the step that it undoes, besides its outputs: whether it was done, and its idempotency key."""
+        record = self.steps.get(undone_by(path) or "")
+        if record is None:
+            return {}
+        outcome = "Succeeded" if has_completed(record) else UNKNOWN
+        return {"outcome": outcome, "key": idempotency_key(self.identity.uid, record.path)}
 
     def _extra(self, name: str, scope: Scope, path: str) -> Json:
         """The value of `item` or `index` (of an iteration), of `self` (the step that is being undone), or of the error that is handled."""
@@ -267,14 +289,47 @@ class Turn:
         if home is not None and home.iterated is not None:
             owner, index = iteration_of(prefix_of(path, home.segments))
             return index if name == INDEX else home.iterated(self, owner, index)
+        if home is not None and home.gives is not None:
+            return home.gives(self, path, name)
+        if name == ENDING and home is not None:
+            return self._ending_of(finished_by(prefix_of(path, home.segments)) or "")
+        if name == STATE and home is not None:
+            return state_of(self)
         if name == "self":
-            record = self.steps.get(undone_by(path) or "")
-            node = self.program.node(record.path) if record else None
-            return step_view(record.phase, self.outputs(node, record.path), record.attempt, None) if record and node else {}
-        handled = handled_by(path)
+            return self._undone_view(path)
+        if home is not None and "self" in home.extra:
+            return shown_fault(self.run.error or self._undone_for(path))
+        handled = handled_by(prefix_of(path, home.segments)) if home is not None else None
         record = self.steps.get(handled) if handled else None
-        fault = record.error if record else self.run.error
-        return {"type": "", "title": "", "detail": "", "step": "", "attempt": 0} | (codec.fault_to_json(fault) if fault else {})
+        return shown_fault(record.error if record else self.run.error)
+
+    def _undone_view(self, path: str) -> Json:
+        """What a compensation sees of the step that it undoes: nothing of its outputs where nobody knows whether it was done."""
+        record = self.steps.get(undone_by(path) or "")
+        node = self.program.node(record.path) if record else None
+        if record is None or node is None:
+            return {}
+        outputs = node.machine.outputs(self, node, record) if has_completed(record) else {}
+        return {**step_view(record.phase, outputs, record.attempt, None), **self.undone(path)}
+
+    def _undone_for(self, path: str) -> Fault | None:
+        """Return the error that is handled where an `undo` step has a step undone while the run goes on; of several, the latest that began."""
+        undone = undone_by(path) or ""
+        asking = [record for record in self.steps.values() if record.kind == "undo" and record.phase is Phase.RUNNING]
+        asking = [record for record in asking if not (line := line_of(self.program, record.path)) or is_within(undone, line)]
+        owners = (handled_by(record.path) for record in sorted(asking, key=lambda record: -record.sequence))
+        return next((self.steps[owner].error for owner in owners if owner in self.steps), None)
+
+    def _ending_of(self, path: str) -> Json:
+        """What a finally sees of the end that it comes before: of the step at `path`, or of the run."""
+        record = None if path == ROOT else self.steps.get(path)
+        phase, fault = (record.finishing or record.phase, record.error) if record else (self.run.result or self.run.phase, self.run.error)
+        return {"phase": str(phase), "error": shown_fault(fault)}
+
+
+def shown_fault(fault: Fault | None) -> dict[str, Json]:
+    """Return an error as expressions see it: all its members are there, also where there is none."""
+    return {"type": "", "title": "", "detail": "", "step": "", "attempt": 0} | (codec.fault_to_json(fault) if fault else {})
 
 
 def _note_lap(laps: dict[str, int], path: str) -> None:

@@ -78,7 +78,12 @@ def parent_name(run: Mapping[str, Any]) -> str:
 
 def is_detached(run: Mapping[str, Any]) -> bool:
     """Tell whether nobody waits for a child run, or answers for it."""
-    return (run["metadata"].get("annotations") or {}).get(names.ANNOTATION_DETACHED) == "true"
+    return (run["metadata"].get("annotations") or {}).get(names.ANNOTATION_DETACHED) in ("true", "undo")
+
+
+def is_undone_with_caller(run: Mapping[str, Any]) -> bool:
+    """Tell whether a child run is undone where the run is that started it: unless that did not wait for it, and said nothing else."""
+    return (run["metadata"].get("annotations") or {}).get(names.ANNOTATION_DETACHED) != "true"
 
 
 def callers(run: Mapping[str, Any]) -> tuple[str, ...]:
@@ -96,6 +101,9 @@ def fact(run: Mapping[str, Any]) -> RunFact:
     """Return what a caller is told of a child run. A status that cannot be read tells nothing: the child's own look puts it right."""
     meta, spec, status = run["metadata"], run.get("spec") or {}, run.get("status") or {}
     stalled = next((item for item in status.get("conditions") or () if item["type"] == "Stalled" and item["status"] == "True"), None)
+    kept = next(
+        (item for item in status.get("conditions") or () if (item["type"], item.get("reason")) == ("Compensated", "PivotPassed")), None
+    )
     try:
         phase = Phase(status["phase"]) if status.get("phase") else None
         error = codec.fault_from_json(status["error"]) if status.get("error") else None
@@ -113,6 +121,7 @@ def fact(run: Mapping[str, Any]) -> RunFact:
         cancelling=spec.get("cancel") is not None or bool(meta.get("deletionTimestamp")),
         undoing=spec.get("compensate") is not None,
         detached=is_detached(run),
+        kept=str(kept.get("message") or "it is past its pivot") if kept and phase is Phase.SUCCEEDED else "",
     )
 
 

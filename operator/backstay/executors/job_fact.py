@@ -38,7 +38,8 @@ def fact(job: SeenJob, pods: Sequence[SeenPod], without_pod: Fault | None = None
         return _fact(job, JobState.SUCCEEDED, started=True, output=output)
     lost = max((pod for pod in own if pod.lost is not None), key=_age, default=None)
     if job.state is JobState.FAILED:
-        return _fact(job, JobState.FAILED, started=started, output=output, fault=_why(job, newest), lost=lost)
+        code = newest.exit_code if newest and job.reason != "DeadlineExceeded" else None
+        return _fact(job, JobState.FAILED, started=started, output=output, fault=_why(job, newest), exit_code=code, lost=lost)
     if job.deleting or job.suspended:  # then its pods are taken away, and that is no disruption
         return _fact(job, JobState.ACTIVE, started=started, stuck=_SUSPENDED if job.suspended else None)
     if newest is None or (newest is lost and without_pod is not None):

@@ -54,6 +54,8 @@ class SeenPod:
     failed: bool = False
     output: str | None = None
     fault: Fault | None = None
+    exit_code: int | None = None
+    """How container `main` ended, where that is why the pod failed."""
     stuck: Fault | None = None
     lost: Fault | None = None
     """Why it is being taken away, or was, by a disruption that its Job does not count."""
@@ -117,7 +119,8 @@ def seen_pod(manifest: Object) -> SeenPod:
         succeeded=succeeded,
         failed=phase == "Failed",
         output=pod_verdict.output(ended),
-        fault=pod_verdict.fault(manifest) if phase == "Failed" else None,
+        fault=(fault := pod_verdict.fault(manifest) if phase == "Failed" else None),
+        exit_code=pod_verdict.exit_code(fault, ended),
         stuck=stuck,
         lost=pod_verdict.lost(manifest) if phase != "Succeeded" else None,
     )

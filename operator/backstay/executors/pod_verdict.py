@@ -170,6 +170,12 @@ def fault(manifest: Mapping[str, Any]) -> Fault:
     return _of_the_pod(status) or _deleted(manifest) or _of_the_containers(manifest) or _unexplained(manifest)
 
 
+def exit_code(found: Fault | None, ended: Mapping[str, Any] | None) -> int | None:
+    """Return the exit code of container `main` where it is why the pod failed; None where something else says more, or it went well."""
+    code = (ended or {}).get("exitCode")
+    return int(code) if found is not None and found.type == "ExitCode" and code else None
+
+
 def lost(manifest: Mapping[str, Any]) -> Fault | None:
     """Return why a pod is being taken away, or was, so that its Job will run another without counting it; None where it is not."""
     disruption = _disruption(manifest.get("status") or {})

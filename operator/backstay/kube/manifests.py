@@ -79,7 +79,7 @@ def child_run(run: RunRef, caller: Mapping[str, Any], effect: CreateRun, callers
         names.ANNOTATION_CALLERS: " > ".join(callers),
     }
     if effect.inputs.get("detached"):
-        annotations[names.ANNOTATION_DETACHED] = "true"
+        annotations[names.ANNOTATION_DETACHED] = "undo" if effect.inputs["detached"] == "undo" else "true"
     if started_by := (caller["metadata"].get("annotations") or {}).get(names.ANNOTATION_STARTED_BY):
         annotations[names.ANNOTATION_STARTED_BY] = started_by
     workflow = str(effect.inputs["workflow"]["name"])
@@ -178,6 +178,8 @@ def _variables(base: Object, run: RunRef, effect: CreateJob) -> list[Object]:
         names.ENV_STEP: effect.path,
         names.ENV_ATTEMPT: str(effect.attempt),
         names.ENV_IDEMPOTENCY_KEY: names.idempotency_key(run.uid, effect.path),
+        **_of_transaction(effect),
+        **_of_compensation(effect),
     }
     theirs = {
         variable.get("name", ""): variable
@@ -188,6 +190,18 @@ def _variables(base: Object, run: RunRef, effect: CreateJob) -> list[Object]:
     }
     kept = [variable for name, variable in theirs.items() if not str(name).startswith(_OUR_VARIABLES)]
     return [{"name": name, "value": value} for name, value in ours.items()] + kept
+
+
+def _of_compensation(effect: CreateJob) -> dict[str, str]:
+    told = effect.inputs.get("compensates") or {}
+    names_of = {"outcome": names.ENV_COMPENSATES_OUTCOME, "key": names.ENV_COMPENSATES_KEY}
+    return {names_of[name]: value for name, value in told.items()}
+
+
+def _of_transaction(effect: CreateJob) -> dict[str, str]:
+    told = effect.inputs.get("transaction") or {}
+    names_of = {"transaction": names.ENV_TRANSACTION, "prepared": names.ENV_PREPARED}
+    return {names_of[name]: value for name, value in told.items()}
 
 
 # ------------------------------------------------------------------------------------------------------------- workspaces

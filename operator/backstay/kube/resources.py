@@ -54,6 +54,8 @@ JOURNALS: Final = Resource(names.GROUP, names.VERSION, names.JOURNALS, names.JOU
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
 PODS: Final = Resource("", "v1", "pods", "Pod")
 SEMAPHORES: Final = Resource(names.GROUP, names.VERSION, names.SEMAPHORES, names.SEMAPHORE)
+BREAKERS: Final = Resource(names.GROUP, names.VERSION, names.BREAKERS, names.BREAKER)
+DEAD_LETTERS: Final = Resource(names.GROUP, names.VERSION, names.DEAD_LETTERS, names.DEAD_LETTER)
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 CONTROLLER_REVISIONS: Final = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from backstay import errors, names
 from backstay.kube.client import Client
@@ -34,6 +34,17 @@ _NAME_ROOM: Final = 220
 _DEFAULT: Final = "default"
 _KNOWN: Final = 4096
 _TRIES: Final = 3
+
+
+class Named(Protocol):
+    """An object that something is said of."""
+
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,8 @@ class _Series:
     tries: int = field(compare=False, default=0)
     queued: bool = field(compare=False, default=False)
     about_namespace: bool = field(compare=False, default=False)
+    kind: str = field(compare=False, default=names.RUN)
+    """Of what it is said: a run, unless it is of another kind of ours."""
 
     @property
     def namespace(self) -> str:
@@ -101,9 +114,12 @@ class Announcer:
         self._number = 0
         self._missed: set[str] = set()
 
-    def announce(self, run: RunRef, type_: EventType, reason: str, message: str) -> None:
-        """Say something about a run. Returns at once; whether it is ever posted depends on the server and on how much is said."""
-        self._say(run, type_, reason, message, about_namespace=False)
+    def announce(self, run: RunRef, type_: EventType, reason: str, message: str, subject: str = "") -> None:
+        """Say something about a run. Returns at once; whether it is ever posted depends on the server and on how much is said.
+
+        What is said again of the same `subject` is only counted, in whatever words; where there is none, of the same words.
+        """
+        self._say(run, type_, reason, message, about_namespace=False, subject=subject)
 
     def announce_for_namespace(self, run: RunRef, type_: EventType, reason: str, message: str) -> None:
         """Say something about a run whose namespace is being deleted and takes no Events: it is said of the namespace itself.
@@ -112,15 +128,21 @@ class Announcer:
         """
         self._say(run, type_, reason, message, about_namespace=True)
 
-    def _say(self, run: RunRef, type_: EventType, reason: str, message: str, *, about_namespace: bool) -> None:
+    def announce_about(self, kind: str, thing: Named, type_: EventType, reason: str, message: str) -> None:
+        """Say something about an object of another kind of ours."""
+        self._say(RunRef(thing.uid, thing.name, thing.namespace), type_, reason, message, about_namespace=False, kind=kind)
+
+    def _say(
+        self, run: RunRef, type_: EventType, reason: str, message: str, *, about_namespace: bool, kind: str = names.RUN, subject: str = ""
+    ) -> None:
         clock, now = self._clock(), self._now()
-        key = (run.uid, type_, reason, message)
+        key = (run.uid, type_, reason, subject or message)
         series = self._known.get(key)
         if series is None or clock - series.said > self._limits.window_seconds:
             self._number += 1
-            name = f"{run.name[:_NAME_ROOM].rstrip('.-')}.{secrets.token_hex(8)}"
+            name = f"{run.name[:_NAME_ROOM].rstrip('.-')}.{_in_order(now, self._number)}"
             series = _Series(clock, self._number, run, type_, reason, message, name, first_at=now, last_at=now, said=clock)
-            series.about_namespace = about_namespace
+            series.about_namespace, series.kind = about_namespace, kind
             self._known[key] = series
             if len(self._known) > _KNOWN:
                 self._known.popitem(last=False)
@@ -250,7 +272,13 @@ def _regarding(series: _Series) -> dict[str, Any]:
     run = series.run
     if series.about_namespace:
         return {"apiVersion": "v1", "kind": "Namespace", "name": run.namespace}
-    return {"apiVersion": names.API_VERSION, "kind": names.RUN, "name": run.name, "namespace": run.namespace, "uid": run.uid}
+    return {"apiVersion": names.API_VERSION, "kind": series.kind, "name": run.name, "namespace": run.namespace, "uid": run.uid}
+
+
+def _in_order(now: datetime, number: int) -> str:
+    """Return what an Event's name ends in: `kubectl describe` shows Events without a lastTimestamp, as these are, in the order of their names."""
+    micros = int(now.timestamp() * 1_000_000)
+    return f"{micros:014x}{number & 0xFFFF:04x}{secrets.token_hex(2)}"
 
 
 class _Bucket:

@@ -14,7 +14,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Hi
 from backstay import __version__, names
 
 MAX_WORKFLOWS: Final = 50
+MAX_CIRCUITS: Final = 200
 OTHER: Final = "other"
+_CIRCUIT_STATES: Final = {"Closed": 0, "HalfOpen": 1, "Open": 2}
 
 Part = Literal["observe", "decide", "persist", "act"]
 """The parts of a pass (DESIGN §3)."""
@@ -54,6 +56,8 @@ class Metrics:
         self._define_requests()
         self._define_informers()
         self._define_slots()
+        self._define_circuits()
+        self._define_letters()
 
     def _define_runs(self) -> None:
         self._runs = Gauge(
@@ -135,6 +139,21 @@ class Metrics:
             registry=self.registry,
         )
 
+    def _define_circuits(self) -> None:
+        self._circuits: set[tuple[str, str]] = set()
+        self._circuit_state = Gauge(
+            "backstay_circuit_state",
+            "Where a circuit breaker stands: 0 closed, 1 half open, 2 open.",
+            ["namespace", "circuit"],
+            registry=self.registry,
+        )
+        self._circuit_transitions = Counter(
+            "backstay_circuit_transitions",
+            "How often a circuit breaker has changed its state, by the new one.",
+            ["namespace", "circuit", "to"],
+            registry=self.registry,
+        )
+
     # ----------------------------------------------------------------------------------------------------------- runs
 
     def run_changed(self, workflow: str, old: str | None, new: str | None) -> None:
@@ -201,6 +220,32 @@ class Metrics:
         self._oldest.set_function(oldest_seconds)
         self._timers.set_function(timers)
 
+    # --------------------------------------------------------------------------------------------------- dead letters
+
+    def _define_letters(self) -> None:
+        self._letters = Gauge("backstay_dead_letters", "DeadLetters that are there, by phase.", ["phase"], registry=self.registry)
+        self._letters_written = Counter(
+            "backstay_dead_letters_written", "DeadLetters that were written, by workflow.", ["workflow"], registry=self.registry
+        )
+        self._letters_settled = Counter(
+            "backstay_dead_letters_settled",
+            "DeadLetters that were replayed or discarded, by workflow.",
+            ["workflow", "phase"],
+            registry=self.registry,
+        )
+
+    def watch_letters(self, phase: str, count: Callable[[], int]) -> None:
+        """Ask how many DeadLetters are in a phase whenever metrics are read."""
+        self._letters.labels(phase).set_function(count)
+
+    def dead_letter_written(self, workflow: str) -> None:
+        """Count a DeadLetter that was written."""
+        self._letters_written.labels(self._workflow(workflow)).inc()
+
+    def dead_letter_settled(self, workflow: str, phase: str) -> None:
+        """Count a DeadLetter that was replayed or discarded."""
+        self._letters_settled.labels(self._workflow(workflow), phase).inc()
+
     # ---------------------------------------------------------------------------------------------------------- slots
 
     def slot_granted(self, limit: Limit, seconds: float) -> None:
@@ -211,6 +256,30 @@ class Metrics:
         """Ask how many slots are held and how many wait whenever metrics are read."""
         self._held.labels(limit).set_function(lambda: counts()[0])
         self._waiting.labels(limit).set_function(lambda: counts()[1])
+
+    # ------------------------------------------------------------------------------------------------------- circuits
+
+    def circuit_state(self, namespace: str, name: str, state: str) -> None:
+        """Note where a circuit breaker stands. The first 200 have a series of their own; of others only changes are counted, together."""
+        if self._has_series(namespace, name):
+            self._circuit_state.labels(namespace, name).set(_CIRCUIT_STATES[state])
+
+    def circuit_turned(self, namespace: str, name: str, to: str) -> None:
+        """Count that a circuit breaker has changed its state."""
+        self.circuit_state(namespace, name, to)
+        where = (namespace, name) if self._has_series(namespace, name) else (OTHER, OTHER)
+        self._circuit_transitions.labels(*where, to).inc()
+
+    def circuit_gone(self, namespace: str, name: str) -> None:
+        """A circuit breaker was deleted."""
+        if (namespace, name) in self._circuits:
+            self._circuits.discard((namespace, name))
+            self._circuit_state.remove(namespace, name)
+
+    def _has_series(self, namespace: str, name: str) -> bool:
+        if len(self._circuits) < MAX_CIRCUITS:
+            self._circuits.add((namespace, name))
+        return (namespace, name) in self._circuits
 
     # ------------------------------------------------------------------------------------------------------ API server
 

@@ -7,12 +7,15 @@ from backstay.engine.decide import NAMESPACE_TERMINATING
 from backstay.engine.model import (
     AcquireLock,
     AddFinalizer,
+    AskCircuit,
     CancelRun,
+    CreateDeadLetter,
     CreateJob,
     CreateRun,
     DeleteJob,
     Effect,
     Fault,
+    LeaveCircuit,
     Refusal,
     ReleaseLock,
     RemoveFinalizer,
@@ -28,6 +31,8 @@ from backstay.kube.client import Client
 from backstay.names import FINALIZER
 from backstay.runtime.calls import Calls
 from backstay.runtime.children import Children
+from backstay.runtime.circuits import Circuits
+from backstay.runtime.dead_letters import DeadLetters
 from backstay.runtime.desk import family_of
 from backstay.runtime.gates import Gates
 from backstay.runtime.jobs import JobWatches
@@ -54,6 +59,8 @@ class Actor:
         calls: Calls,
         children: Children,
         semaphores: Semaphores,
+        letters: DeadLetters,
+        circuits: Circuits,
     ) -> None:
         self._client = client
         self._store = store
@@ -62,6 +69,8 @@ class Actor:
         self._calls = calls
         self._children = children
         self._semaphores = semaphores
+        self._letters = letters
+        self._circuits = circuits
         self.gates = Gates(queue)
 
     async def do(self, known: Known, effect: Effect) -> None:
@@ -85,6 +94,12 @@ class Actor:
                 self._ask_for_lock(known, effect)
             case ReleaseLock():
                 self._semaphores.leave(known.run["metadata"]["uid"], effect.path)
+            case AskCircuit():
+                self._circuits.ask(key_of(known.run), effect.name, effect.path, effect.attempt, effect.since)
+            case LeaveCircuit():
+                self._circuits.leave(known.run["metadata"]["uid"], effect.path, has_begun=effect.has_begun)
+            case CreateDeadLetter():
+                await self._letters.write(known.run, effect)
             case AddFinalizer():
                 await self._finalizers(known, [*_others(known), FINALIZER])
             case RemoveFinalizer():

@@ -6,7 +6,9 @@ those of a namespace and of the installation are counted (`active_runs.py`). Whe
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -29,6 +31,7 @@ from backstay.kube.client import Client
 from backstay.names import workflow_semaphore
 from backstay.runtime.active_runs import ActiveRuns
 from backstay.runtime.desk import family_of
+from backstay.runtime.pending import queued_since
 from backstay.runtime.programs import Programs, Resolution
 from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.semaphores import Semaphores
@@ -73,6 +76,7 @@ class Admission:
     active: ActiveRuns
     limits: dict[tuple[str, str], tuple[Object, Concurrency]] = field(default_factory=dict)
     """The limits that were read, by namespace and name of the Workflow."""
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     introduced: set[str] = field(default_factory=set)
     """UIDs of the runs whose locks are known here."""
 
@@ -97,7 +101,24 @@ class Admission:
             return None
         if isinstance(limit, Fault):
             return limit
-        return await self._slot(known, limit) or self._room(known)
+        waits = await self._slot(known, limit) or self._room(known)
+        if isinstance(waits, Queued) and (fault := self._overdue(known.run, resolution.program, waits)):
+            self._stand_back(key_of(known.run))
+            return fault
+        return waits
+
+    def _overdue(self, run: Object, program: Program, waits: Queued) -> Fault | None:
+        """Return the error of a run that has waited for its turn for too long; see to it that it is looked at in time."""
+        limit = program.spec.queue_timeout
+        since = queued_since(run)
+        if limit is None or since is None:
+            return None
+        left = since + limit - self.now()
+        if left > timedelta():
+            self.queue.wake_in(key_of(run), left.total_seconds())
+            return None
+        detail = f"its turn has not come within {format_duration(limit)} ({waits.words or 'it waits in line'}); see queueTimeout"
+        return Fault("QueueTimeout", "The run waited too long for its turn", detail)
 
     def forget(self, key: Key) -> None:
         """A run is finished or gone: what it holds is given back."""

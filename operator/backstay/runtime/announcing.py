@@ -4,9 +4,12 @@ import logging
 from typing import Final
 
 from backstay.engine.model import ENDED, Decision, Entry, Fault, Phase, State
+from backstay.engine.transactions import is_in_doubt
 from backstay.errors import ApiError, grant, missing_right
 from backstay.observe.events import Announcer as Events
 from backstay.observe.metrics import Metrics
+from backstay.runtime.beats import beat
+from backstay.runtime.queue import Key
 from backstay.runtime.store import Reading
 from backstay.runtime.view import Object, key_of, ref_of, workflow_of
 
@@ -16,6 +19,7 @@ WARNINGS: Final = frozenset(
     {
         "StepFailed",
         "StepRetrying",
+        "StepPaused",
         "StepDisrupted",
         "StepCatching",
         "RunFailing",
@@ -23,11 +27,18 @@ WARNINGS: Final = frozenset(
         "RunFailed",
         "StatusRestored",
         "CompensationAbandoned",
+        "CompensationRefused",
+        "NotUndone",
+        "FinallyAbandoned",
+        "HeuristicOutcome",
+        "DeadLetterWritten",
+        "ReplayRefused",
     }
 )
 NOTES: Final = frozenset(
     {
         "LockWaiting",
+        "CircuitWaiting",
         "RunCancelled",
         "CancelRequested",
         "DeletionRequested",
@@ -37,9 +48,20 @@ NOTES: Final = frozenset(
         "CompensationRequested",
         "RunCompensated",
         "StepCompensated",
+        "PivotPassed",
         "StepCaught",
+        "StepInterrupted",
+        "EscalationHeard",
+        "EscalationUnheard",
+        "RecoveryStarted",
+        "StepResumed",
     }
 )
+
+ASKED: Final = frozenset({"StepSkipped", "StepCancelled"})
+"""Told where a person asked for it: a run goes on although something was not done, or was not undone."""
+STALLED: Final = "Stalled"
+IN_DOUBT: Final = "InDoubt"
 
 
 class Announcer:
@@ -48,20 +70,34 @@ class Announcer:
     def __init__(self, events: Events, metrics: Metrics) -> None:
         self._events = events
         self._metrics = metrics
+        self._counted: dict[Key, tuple[str, str]] = {}
+        """What each run that goes on is counted as: its workflow and phase. An operator that starts knows of none."""
 
     def tell(self, run: Object, decision: Decision, reading: Reading, *, namespace_goes: bool = False) -> None:
         """Announce the entries of a decision that has been written; what must outlive the namespace is told outside of it."""
+        if decision.entries or key_of(run) not in self._counted:
+            self._count_active(key_of(run), workflow_of(run), _active(decision.state))
         if not decision.entries:
             return
         for entry in decision.entries:
-            self._tell_one(run, entry)
+            self._tell_one(run, entry, decision.state)
             if entry.kind == "CompensationAbandoned":
                 self._tell_abandoned(run, entry, namespace_goes=namespace_goes)
         self._count(run, reading.state, decision)
 
+    def forget(self, key: Key) -> None:
+        """A run is finished or gone."""
+        if key in self._counted:
+            self._count_active(key, self._counted[key][0], None)
+
+    def _count_active(self, key: Key, workflow: str, phase: str | None) -> None:
+        _, before = self._counted.pop(key, ("", None))
+        self._metrics.run_changed(workflow, before, phase)
+        if phase is not None:
+            self._counted[key] = workflow, phase
+
     def _count(self, run: Object, before: State, decision: Decision) -> None:
         after, workflow = decision.state.run, workflow_of(run)
-        self._metrics.run_changed(workflow, _active(before), _active(decision.state))
         if after.finished_at is not None and before.run.finished_at is None:
             began = after.started_at or after.finished_at
             self._metrics.run_finished(workflow, str(after.phase), (after.finished_at - began).total_seconds())
@@ -70,13 +106,16 @@ class Announcer:
             if entry.path and phase and Phase(phase) in ENDED:
                 self._metrics.step_finished(_kind(entry, before, decision), phase)
 
-    def _tell_one(self, run: Object, entry: Entry) -> None:
-        words = f"{entry.path}: {entry.reason}" if entry.path and entry.reason else entry.reason or entry.path or entry.kind
-        log.debug("%s: %s %s", key_of(run), entry.kind, words)
-        if entry.kind in WARNINGS or (entry.kind == "ChildSeen" and entry.changes.get("stalled")):
-            self._events.announce(ref_of(run), "Warning", entry.kind, words)
+    def _tell_one(self, run: Object, entry: Entry, state: State) -> None:
+        log.debug("%s: %s %s: %s", key_of(run), entry.kind, entry.path, entry.reason)
+        told = beat(entry, state, run.get("status") or {})
+        if told is None:
+            return
+        by_a_person = entry.kind in ASKED and entry.actor != "operator"
+        if entry.kind in WARNINGS or by_a_person or (entry.kind == "ChildSeen" and entry.changes.get("stalled")):
+            self._events.announce(ref_of(run), "Warning", entry.kind, told.message, told.subject)
         elif entry.kind in NOTES or (entry.kind in ("JobSeen", "JobHeld", "CallWaits", "ChildHeld") and entry.changes.get("message")):
-            self._events.announce(ref_of(run), "Normal", entry.kind if entry.kind in NOTES else "Waiting", words)
+            self._events.announce(ref_of(run), "Normal", entry.kind if entry.kind in NOTES else "Waiting", told.message, told.subject)
 
     def _tell_abandoned(self, run: Object, entry: Entry, *, namespace_goes: bool) -> None:
         """Something was done and will not be undone: that must reach a person, also where the run and its Events vanish with the namespace."""
@@ -121,7 +160,12 @@ class Announcer:
 
 
 def _active(state: State) -> str | None:
-    return str(state.run.phase) if state.run.phase is not None and not state.run.is_finished else None
+    """Return what a run that is not finished counts as: its phase, Stalled where a step needs a person, InDoubt where a decision cannot be carried out."""
+    if state.run.phase is None or state.run.is_finished:
+        return None
+    if any(record.stalled and not record.has_ended for record in state.steps.values()):
+        return STALLED
+    return IN_DOUBT if is_in_doubt(state.steps) else str(state.run.phase)
 
 
 def _kind(entry: Entry, before: State, decision: Decision) -> str:

@@ -80,19 +80,19 @@ class Children:
             self._free.setdefault(uid, set()).add(name)
         else:
             self._free.get(uid, set()).discard(name)
-        if not child_run.is_detached(run):
+        if child_run.is_undone_with_caller(run):
             self._tell(uid, child_run.fact(run))
 
     def gone(self, run: Object) -> None:
         """A run is there no longer."""
         uid = child_run.parent_uid(run)
-        if uid and not child_run.is_detached(run):
+        if uid and child_run.is_undone_with_caller(run):
             self._tell(uid, replace(child_run.fact(run), is_gone=True))
 
     async def is_kept(self, run: Object) -> bool:
         """Tell whether a child may have to be undone yet: its caller goes on. Raises ApiError."""
         uid = child_run.parent_uid(run)
-        if not uid or child_run.is_detached(run) or not has_finalizer(run):
+        if not uid or not child_run.is_undone_with_caller(run) or not has_finalizer(run):
             return False
         key = self._store.key_of_uid(uid)
         known = self._store.get(key) if key is not None else None
@@ -165,4 +165,4 @@ def _unproven(fact: RunFact) -> RunFact:
 
 def _news(fact: RunFact) -> tuple[object, ...]:
     """Return what of a fact makes a difference to the caller."""
-    return fact.uid, fact.is_over, fact.is_gone, fact.phase if fact.is_finished else None, fact.stalled
+    return fact.uid, fact.is_over, fact.is_gone, fact.phase if fact.is_finished else None, fact.stalled, fact.kept

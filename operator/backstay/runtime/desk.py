@@ -173,7 +173,7 @@ def family_of(run: Object, store: RunStore) -> Family:
         meta: Mapping[str, Any] = run["metadata"]
         parent = (meta.get("labels") or {}).get(LABEL_PARENT)
         notes = meta.get("annotations") or {}
-        if not parent or notes.get(ANNOTATION_DETACHED) == "true":
+        if not parent or notes.get(ANNOTATION_DETACHED):
             break
         found.append((parent, notes.get(ANNOTATION_PATH, "")))
         key = store.key_of_uid(parent)

@@ -3,8 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from backstay.api.dead_letter import LetterPhase
 from backstay.executors.job import SeenJob
 from backstay.kube.client import Client
 from backstay.observe.events import Announcer as Events
@@ -17,6 +20,8 @@ from backstay.runtime.announcing import Announcer
 from backstay.runtime.archive import Archive
 from backstay.runtime.calls import Calls
 from backstay.runtime.children import Children
+from backstay.runtime.circuits import Circuits
+from backstay.runtime.dead_letters import DeadLetters
 from backstay.runtime.jobs import JobWatches
 from backstay.runtime.programs import Programs
 from backstay.runtime.queue import KeyedQueue
@@ -49,6 +54,9 @@ class Operator:
         self.events = Events(client, dropped=metrics.event_dropped)
         announcer = Announcer(self.events, metrics)
         self.semaphores = Semaphores(client, settings.namespaces, self.store, self.queue.wake, announcer.trouble, metrics, utc_now)
+        self.circuits = Circuits(client, settings.namespaces, self.store, self.queue.wake, announcer.trouble, self.events, metrics, utc_now)
+        ttl = timedelta(seconds=settings.dead_letter_ttl_seconds)
+        self.letters = DeadLetters(client, settings.namespaces, self.store, self._wake_uid, self.events, metrics, utc_now, ttl)
         self.active = ActiveRuns(settings.max_active_runs, settings.max_active_runs_per_namespace, self.queue.wake, metrics, utc_now)
         self.admission = Admission(client, self.store, self.queue, self.programs, self.semaphores, self.active)
         self.reconciler = Reconciler(
@@ -62,7 +70,9 @@ class Operator:
             archive=Archive(client),
             namespaces=Namespaces(client),
             admission=self.admission,
-            actor=Actor(client, self.store, self.queue, self.jobs, self.calls, self.children, self.semaphores),
+            letters=self.letters,
+            circuits=self.circuits,
+            actor=Actor(client, self.store, self.queue, self.jobs, self.calls, self.children, self.semaphores, self.letters, self.circuits),
             announcer=announcer,
             metrics=metrics,
             missing_workflow_seconds=settings.missing_workflow_seconds,
@@ -127,16 +137,26 @@ class Operator:
         for slots in self.semaphores.informers():
             self.metrics.watch_informer(slots.resource.plural, slots)
             self.spawn(slots.run(), f"informer {slots.resource.plural}")
+        for letters in self.letters.informers():
+            self.metrics.watch_informer(letters.resource.plural, letters)
+            self.spawn(letters.run(), f"informer {letters.resource.plural}")
+        for phase in LetterPhase:
+            self.metrics.watch_letters(phase, partial(self.letters.count, phase))
+        for breakers in self.circuits.informers():
+            self.metrics.watch_informer(breakers.resource.plural, breakers)
+            self.spawn(breakers.run(), f"informer {breakers.resource.plural}")
         self.metrics.watch_slots("lock", lambda: self.semaphores.counts("lock"))
         self.metrics.watch_slots("workflow", lambda: self.semaphores.counts("workflow"))
         self.metrics.watch_slots("installation", self.active.counts)
         self.spawn(self.semaphores.serve(), "semaphores")
+        self.spawn(self.circuits.serve(), "circuit breakers")
+        self.spawn(self.letters.serve(), "dead letters")
         self.spawn(self.events.run(), "events")
         self.spawn(clock.watch(lambda: self.client.clock_skew_seconds), "clock")
         self.spawn(self._work(), "queue")
 
     async def _work(self) -> None:
-        for informer in (*self.jobs.informers(), *self.semaphores.informers()):
+        for informer in (*self.jobs.informers(), *self.semaphores.informers(), *self.letters.informers(), *self.circuits.informers()):
             await informer.synced.wait()
         log.info("ready: Jobs and Pods are known")
         self.spawn(self.sweeper.run(), "sweeper")

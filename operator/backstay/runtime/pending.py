@@ -1,9 +1,10 @@
 """A run that cannot begin yet, because its workflow is not there or its turn has not come: what its status says meanwhile. Pure."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from backstay.engine.codec import time_from_json
 from backstay.engine.conditions import condition
 from backstay.engine.model import Fault
 from backstay.engine.policies.lock import is_news
@@ -29,6 +30,14 @@ def waiting_status(run: Object, fault: Fault, now: datetime) -> dict[str, Any]:
 def is_queued(run: Object) -> bool:
     """Tell whether the status says that the run waits for its turn."""
     return (run.get("status") or {}).get("status") == QUEUED
+
+
+def queued_since(run: Object) -> datetime | None:
+    """Return since when, to the second and none too early, the status says that the run waits for its turn; None where it does not."""
+    said = _said(run, QUEUED)
+    if not is_queued(run) or said is None or said.get("status") != "True":
+        return None
+    return time_from_json(said["lastTransitionTime"]) + timedelta(seconds=1)
 
 
 def is_place_news(run: Object, place: int) -> bool:

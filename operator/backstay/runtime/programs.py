@@ -22,6 +22,8 @@ from backstay.names import LABEL_WORKFLOW, digest, label_value
 from backstay.runtime.view import Object
 
 CACHED: Final = 512
+NOT_READY: Final = "WorkflowNotReady"
+"""Type of what a run waits for whose workflow is there, and has not been judged yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Programs:
         status = workflow.get("status") or {}
         valid = next((item for item in status.get("conditions") or () if item["type"] == "Valid"), None)
         if valid is None or status.get("observedGeneration") != workflow["metadata"].get("generation"):
-            return Resolution(missing=Fault("WorkflowNotReady", "", f'Workflow "{name}" has not been looked at yet'))
+            return Resolution(missing=Fault(NOT_READY, "", f'Workflow "{name}" has not been looked at yet'))
         if valid["status"] != "True":
             return Resolution(fault=Fault("InvalidWorkflow", "The workflow cannot be run", f'Workflow "{name}": {valid["message"]}'))
         return await self._pinned(namespace, status["revision"]["name"], status["revision"]["number"], template)

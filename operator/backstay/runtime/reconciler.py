@@ -15,6 +15,7 @@ from backstay.engine import bounds, codec
 from backstay.engine.decide import decide, is_terminating, refuse
 from backstay.engine.effects import effects_of, may_be_undone_yet
 from backstay.engine.model import Decision, Effect, Fault, Observations
+from backstay.engine.policies import circuit
 from backstay.engine.program import NOTHING, Program
 from backstay.engine.status import render
 from backstay.errors import ApiError, ArchiveIncomplete, Conflict, Invalid, NotFound, TamperedState, TooManyRequests, Unavailable
@@ -29,13 +30,15 @@ from backstay.runtime.announcing import Announcer
 from backstay.runtime.archive import Archive, Overtaken
 from backstay.runtime.calls import Calls
 from backstay.runtime.children import Children
+from backstay.runtime.circuits import Circuits
+from backstay.runtime.dead_letters import DeadLetters
 from backstay.runtime.jobs import JobWatches
 from backstay.runtime.patch import status_patch
-from backstay.runtime.programs import Programs, Resolution
+from backstay.runtime.programs import NOT_READY, Programs, Resolution
 from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.store import Known, Reading, RunStore
 from backstay.runtime.terminating import ASK_SECONDS, Namespaces
-from backstay.runtime.view import Object, has_finalizer, identity_of, is_finished, ref_of, wish_of
+from backstay.runtime.view import Object, has_finalizer, identity_of, is_finished, key_of, ref_of, wish_of
 from backstay.settings import MAX_CHILD_DEPTH
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,8 @@ class Reconciler:
     children: Children
     archive: Archive
     admission: Admission
+    letters: DeadLetters
+    circuits: Circuits
     namespaces: Namespaces
     actor: Actor
     announcer: Announcer
@@ -120,7 +125,7 @@ class Reconciler:
     async def _look(self, key: Key, known: Known) -> None:
         resolution = await self.programs.resolve(known.run)
         reading = await self.archive.read(known)
-        observations = await self._observe(known, reading)
+        observations = await self._observe(known, reading, resolution.program or NOTHING)
         waits = await self.admission.look(known, resolution, reading.state)
         if isinstance(waits, Queued):
             await self._show_queued(key, known, waits)
@@ -134,6 +139,8 @@ class Reconciler:
             return
         if decision.entries:
             await self._persist(key, program, decision, reading)
+            self.letters.told(key, decision)
+            self.circuits.report(ref_of(known.run), circuit.reports(program, reading.state, decision.entries))
         effects = effects_of(program, decision.state, observations)
         if effects and not decision.entries and not await self._is_newest(reading.run):
             return
@@ -148,7 +155,7 @@ class Reconciler:
 
     # -------------------------------------------------------------------------------------------------------- observe
 
-    async def _observe(self, known: Known, reading: Reading) -> Observations:
+    async def _observe(self, known: Known, reading: Reading, program: Program) -> Observations:
         meta, wish = known.run["metadata"], wish_of(known.run)
         if wish.delete and has_finalizer(known.run) and not reading.state.run.is_finished:
             await self.namespaces.find_out(known)
@@ -164,6 +171,9 @@ class Reconciler:
             children=await self.children.of(known.run, reading.state),
             is_kept=await self.children.is_kept(known.run),
             locks=self.admission.semaphores.facts(meta["uid"]),
+            circuits=self.circuits.facts(meta["namespace"], program.circuits),
+            permits=self.circuits.permits(meta["uid"]),
+            letters=self.letters.facts(key_of(known.run)),
         )
 
     # --------------------------------------------------------------------------------------------------------- decide
@@ -215,12 +225,15 @@ class Reconciler:
         return asyncio.get_running_loop().time()
 
     def _given_up(self, known: Known, resolution: Resolution) -> Fault | None:
+        """Say why a run cannot begin, once it has waited long enough for its workflow. One that is there and has not been looked at yet keeps
+        its runs waiting however long that takes: it is the operator that is behind."""
         if resolution.missing is None:
             known.since = 0.0
             return None
         now = self.loop_time()
         known.since = known.since or now
-        return resolution.missing if now - known.since >= self.missing_workflow_seconds else None
+        is_late = now - known.since >= self.missing_workflow_seconds
+        return resolution.missing if is_late and resolution.missing.type != NOT_READY else None
 
     # -------------------------------------------------------------------------------------------------------- persist
 
@@ -324,8 +337,11 @@ class Reconciler:
         """A run is finished or gone: forget all about it."""
         self.queue.forget(key)
         self.store.forget(key)
+        self.announcer.forget(key)
         self.admission.forget(key)
+        self.circuits.forget(key.uid)
         self.actor.gates.forget(key)
         self.calls.forget(key.uid)
         self.children.forget(key.uid)
         self.jobs.of(key.namespace).forget(key.uid)
+        self.letters.left(key)

@@ -50,7 +50,7 @@ class Sweeper:
         """Look at every run once, finished or not; then at what none of them needs."""
         before = [key for key in self.reconciler.store if namespace in (None, key.namespace)]
         seen = set()
-        pinned = set()
+        pinned = set(self.reconciler.letters.pinned())
         pages = self.reconciler.client.pages(resources.RUNS, namespace)
         async with aclosing(pages):
             async for page in pages:

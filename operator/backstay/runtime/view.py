@@ -82,7 +82,8 @@ def wish_of(run: Object) -> Wish:
 def _requests(given: Sequence[Mapping[str, Any]]) -> Iterator[Request]:
     for item in given:
         items, reason = tuple(item.get("items") or ()), str(item.get("reason") or "")
-        yield Request(str(item.get("id")), str(item.get("step")), str(item.get("action")), items, reason)
+        given_id, step, action = (str(item.get(name)) for name in ("id", "step", "action"))
+        yield Request(given_id, step, action, items, reason, item.get("edit"), item.get("outputs"), bool(item.get("compensate")))
 
 
 def ref_of(run: Object) -> RunRef:

@@ -26,6 +26,8 @@ def job(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
             return (yield from attempt(run, run.script(path, number), path, limit))
         except Fault as fault:
             if number == retry.get("maxAttempts", 3) or not matches(fault.type, retry.get("errors", ["Transient", "Timeout"])):
+                while ":compensate" in path:
+                    yield  # what undoes a step waits for a person, who does not come
                 raise
         delay = parse_duration(retry.get("interval", "1s")).total_seconds() * retry.get("backoffRate", 2) ** (number - 1)
         due = run.now + min(timedelta(seconds=delay), parse_duration(retry.get("maxDelay", "1m")))
@@ -43,6 +45,8 @@ def attempt(run: "Reference", fate: Fate, path: str, limit: timedelta | None) ->
             continue
         if run.now == began:
             raise Stop  # it was never made: what is done follows from what was decided at a moment as a whole
+        run.changes += 1
+        run.unknown[path] = run.changes
         stopped, gone = not late, run.now + fate.lingers
         while not (run.reached(began + fate.takes) or run.reached(gone)):
             stopped = (yield from pause()) or stopped
@@ -74,6 +78,9 @@ def wait(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
 
 
 def fail(run: "Reference", step: Spec, path: str, scope: Scope) -> Going:
+    if step["fail"].get("rethrow"):
+        error = scope.values["error"]
+        raise Fault(error["type"], error["step"])
     raise Fault(step["fail"]["error"], path)
     yield
 

@@ -51,6 +51,9 @@ class Reference:
         """Steps behind which the run goes on already, and their place in the order of completion."""
         self.completed: list[tuple[int, str, Spec, Scope]] = []
         """What can be undone, with its place in the order of completion."""
+        self.unknown: dict[str, int] = {}
+        """Steps of which an attempt was cut off: unless a later one succeeds, nobody knows whether their work was done. With their place in
+        the order of completion, which is when they were cut off."""
         self.due: dict[str, timedelta] = {}
         """When waits are over, by path."""
         self.retry: Spec | None = spec.get("defaults", {}).get("retry")
@@ -131,7 +134,7 @@ class Reference:
     def undo(self, fault: Fault | None) -> Going:
         """Undo the completed steps one at a time, the last one first, until one cannot be or the time is over."""
         over = self.now + parse_duration(self.spec.get("compensationTimeout", "1d"))
-        structures = [path for _, path, _, _ in self.completed]
+        structures = [path for _, path, _, _ in self.completed if self.account.ended[path][0] == "Succeeded"]
         for _, path, step, scope in sorted(self.completed, key=lambda item: -item[0]):
             if any(path.startswith((f"{other}/", f"{other}:", f"{other}[")) for other in structures):
                 continue
@@ -146,7 +149,8 @@ class Reference:
                 if "" not in crew.done:
                     yield
             self.account.undone.append(path)
-            self.account.ended[path] = "Compensated", self.account.ended[path][1]
+            if path in structures:
+                self.account.ended[path] = "Compensated", self.account.ended[path][1]
             self.changes += 1
 
     # --------------------------------------------------------------------------------------------------------- any step
@@ -218,13 +222,14 @@ class Reference:
 
     def caught(self, step: Spec, path: str, listing: Listing, scope: Scope, fault: Fault) -> Going:
         """Hand an error to the first handler that is for it; it is raised again where there is none, or where the handler fails, too."""
+        around = scope if path != "/" else scope.within(self.top)
+        inside = around.knowing({"error": error_of(fault)})
         for index, catch in enumerate(step.get("catch", ())):
-            if matches(fault.type, catch.get("errors", ["*"])):
+            if matches(fault.type, catch.get("errors", ["*"])) and inside.holds(catch.get("when", "${ true }")):
                 self.begin(path)
-                around = scope if path != "/" else scope.within(self.top)
                 handler = Listing(f"{path}:catch{index}", catch["steps"])
                 try:
-                    yield from self.list(handler, around.knowing({catch.get("as", "error"): error_of(fault)}))
+                    yield from self.list(handler, inside)
                 except Stop:
                     self.end(step, path, listing, scope, "Cancelled")
                     raise
@@ -234,7 +239,7 @@ class Reference:
                 except Jump:
                     self.end(step, path, listing, scope, "Caught")
                     raise
-                self.end(step, path, listing, scope, "Caught")
+                self.end(step, path, listing, scope, "Caught", inside.within(handler).value(catch.get("outputs", {})))
                 return
         self.end(step, path, listing, scope, "Failed")
         raise fault
@@ -252,8 +257,9 @@ class Reference:
         self.begin(path)
         self.account.ended[path] = phase, self.now
         listing.views[step["name"]] = view_of(phase, outputs, self.account.attempts.get(path, 0))
-        if phase == "Succeeded" and "compensate" in step and ":compensate" not in path:
-            self.completed.append((self.joined.get(path, self.changes), path, step, scope))
+        place = self.joined.get(path, self.changes) if phase == "Succeeded" else self.unknown.get(path)
+        if place and "compensate" in step and ":compensate" not in path:
+            self.completed.append((place, path, step, scope))
 
     # ------------------------------------------------------------------------------------------------------- structures
 

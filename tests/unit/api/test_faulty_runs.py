@@ -33,6 +33,11 @@ RUNS = yaml.safe_load(
 - [{workflow: {name: a}, cancel: {why: x}}, 'cancel: unknown field "why"; there are: compensate, reason']
 - [{workflow: {name: a}, ttl: {succeeded: 1 day}}, 'ttl.succeeded: "1 day" is no duration; write a number and a unit (ms, s, m, h, d), as in 90s or 1h30m']
 - [{workflow: {name: a}, jobLabels: {team: 1}}, 'jobLabels.team: expected text, found the number 1; write it in quotes: "1"']
+- [{workflow: {name: a}, requests: [{id: r, step: a, action: Cancel, edit: {}}]}, 'requests[0]: edit goes with Retry: it changes the next attempt']
+- [{workflow: {name: a}, requests: [{id: r, step: a, action: Retry, outputs: {}}]}, 'requests[0]: outputs go with Skip: a step that is tried again has its own']
+- [{workflow: {name: a}, requests: [{id: r, step: a, action: Retry, edit: [1]}]}, 'requests[0].edit: expected a map, found a list of 1']
+- [{workflow: {name: a}, requests: [{id: r, step: a, action: Giveup}]},
+   'requests[0].action: "Giveup" is unknown; there are: AddItems, Cancel, Complete, GiveUp, Retry, Skip; did you mean "GiveUp"?']
 - [{workflow: {inline: {steps: [{name: a, jo: {image: x}}]}}}, 'workflow.inline.steps[0]: unknown field "jo"; did you mean "job"?']
 - [{workflow: {inline: {steps: [{name: a}]}}}, 'workflow.inline.steps[0]: has no action; give exactly one of {kinds}']
 """

@@ -87,6 +87,41 @@ the workflow's own handler and its outputs see every step of the body:
 loops bind names of their own:
   parameters: [{name: lines}]
   steps: [{name: a, job: {image: x, args: ["${ params.lines.map(line, line.sku + ':' + string(line.count)) }"]}}]
+what handlers give stands for what a step would have produced, of whatever kind it is:
+  steps:
+  - name: block
+    steps: [{name: one, job: {image: x}}]
+    catch: [{errors: [Transient], steps: [{name: h, job: {image: x}}], outputs: {one: {a: "${ steps.h.outputs.b }"}, why: "${ error.type }"}}]
+  - {name: nap, wait: {duration: 1h}, boundary: [{wait: {condition: "${ vars.?enough.orValue(false) }"}, steps: [{name: s, set: {n: 1}}], outputs: {n: "${ vars.n }"}}]}
+  - {name: use, job: {image: x, args: ["${ steps.block.outputs.one.a }", "${ steps.block.outputs.why }", "${ steps.nap.outputs.n + 1 }"]}}
+  - {name: keep, set: {enough: true}}
+a handler on a condition leaves errors to those after it:
+  parameters: [{name: gold, schema: {type: boolean}}]
+  steps:
+  - name: a
+    job: {image: x, exitCodes: {"3": OutOfStock}}
+    catch:
+    - {when: "${ params.gold && error.attempt > 1 }", steps: [{name: h, fail: {rethrow: true}}]}
+    - {errors: [OutOfStock], steps: [{name: h, set: {x: 1}}, {name: again, goto: {step: a, maxVisits: 3}}]}
+    - {steps: [{name: h, job: {image: x}, boundary: [{wait: {duration: 1m}, steps: [{name: out, fail: {rethrow: true}}]}]}]}
+an escalation is heard by whatever is around it:
+  steps:
+  - name: all
+    boundary:
+    - escalation: "*"
+      interrupting: false
+      steps: [{name: t, job: {image: x, args: ["${ escalation.code }", "${ escalation.message }", "${ escalation.step }"]}}]
+    forEach:
+      in: [1, 2]
+      steps:
+      - {name: e, escalate: {code: ODD, message: "${ item }"}}
+      - {name: j, job: {image: x}, catch: [{steps: [{name: e, escalate: {code: BAD}}]}]}
+a step that is always interrupted is followed by steps:
+  steps:
+  - name: forever
+    while: {condition: "${ true }", maxIterations: 1000, steps: [{name: s, wait: {duration: 1s}}]}
+    boundary: [{wait: {duration: 1m}, steps: [{name: n, set: {x: 1}}]}]
+  - {name: after, job: {image: x}}
 business errors of containers need not be known:
   steps: [{name: a, job: {image: x}, catch: [{errors: [CardDeclined, OutOfStock], steps: [{name: b, job: {image: x}}]}]}]
 a handler for a class may follow one for a type of it:

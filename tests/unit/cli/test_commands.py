@@ -25,6 +25,9 @@ COMMANDS = [
     "suspend",
     "resume",
     "cancel",
+    "deadletters",
+    "replay",
+    "discard",
     "graph",
     "lint",
     "dev",
@@ -238,7 +241,7 @@ def test_a_journal_that_does_not_fit_the_status_ends_with_1(tmp_path: Path) -> N
     [
         (lambda world: world.succeed("reserve").succeed("ship"), 0),
         (lambda world: world.fail("reserve", "Permanent"), 1),
-        (lambda world: world.wants(cancel=True), 3),
+        (lambda world: world.wants(cancel=True).succeed("reserve:compensate"), 3),
     ],
 )
 def test_a_watch_ends_as_the_run_does(end: Any, code: int, tmp_path: Path) -> None:

@@ -158,6 +158,13 @@ def test_a_semaphore_is_judged_as_well() -> None:
     assert (found.line, found.subject) == (5, "Semaphore bank")
 
 
+def test_a_circuit_breaker_is_judged_as_well() -> None:
+    text = "apiVersion: backstay.dev/v1alpha1\nkind: CircuitBreaker\nmetadata: {name: bank}\nspec:\n  openFor: LENGTH\n"
+    assert [str(found) for found in lint([Source("a.yaml", text.replace("LENGTH", "30s"))]).findings] == []
+    (found,) = lint([Source("a.yaml", text.replace("LENGTH", "0s"))]).findings
+    assert (found.line, found.subject) == (5, "CircuitBreaker bank")
+
+
 FAULTY: list[dict[str, Any]] = yaml.safe_load((ROOT / "tests/unit/api/faulty_workflows.yaml").read_text(encoding="utf-8"))
 
 

@@ -280,3 +280,24 @@ def test_the_sentence_cannot_steer_the_terminal() -> None:
 def test_a_strange_status_still_gets_an_answer(status: Any) -> None:
     run: Run = read_run({**manifest_of(World(SAGA)), "status": status})
     assert why(run, Evidence(), soon(World(SAGA), 3600)).sentence
+
+
+CALLS = """
+steps:
+- name: ask
+  http: {method: GET, url: "https://pay.example.com/state"}
+  retry: {maxAttempts: 3, interval: 10s, jitter: None, errors: ["*"]}
+  onExhausted: Pause
+"""
+
+
+def test_of_a_step_without_a_job_nobody_is_sent_to_logs_that_are_not_there() -> None:
+    world = World(CALLS)
+    refused = Fault("HttpStatus", "The answer was refused", "503")
+    waits = ask(world.answer("ask", fault=refused), 1)
+    assert (waits.cause, waits.mend) == (Cause.RETRY, "")
+    for _ in range(2):
+        world.pass_time("1m").answer("ask", fault=refused)
+    paused = ask(world, 1)
+    assert (paused.cause, "logs" in paused.mend) == (Cause.PERSON, False)
+    assert paused.mend.startswith("`backstay retry order-7f2 ask -n shop`")

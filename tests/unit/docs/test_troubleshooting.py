@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 PAGES = {str(page.relative_to(ROOT)): page for page in [*sorted(DOCS.glob("**/*.md")), ROOT / "README.md"]}
 """Pages by their name."""
-CITED = ("docs/troubleshooting.md", "docs/install.md", "docs/decisions/0011-clocks.md")
+CITED = ("docs/troubleshooting.md", "docs/install.md", "docs/decisions/0011-clocks.md", "docs/timeouts.md", "docs/idempotency.md")
 """Pages that name tests."""
 TROUBLES = ("tests/e2e/test_troubles_*.py", "tests/e2e/test_deletion.py", "tests/containers/test_troubles.py")
 """Where every test is a trouble of the table."""

@@ -73,8 +73,8 @@ def test_cancel_stops_what_runs_then_undoes_what_was_done() -> None:
     world.wants(cancel=True, cancel_reason="customer changed her mind")
     assert (world.phase, world.phases()["charge"]) == ("Stopping", "Stopping")
     world.gone("charge")
-    assert (world.phase, world.running) == ("Compensating", ["reserve:compensate"])
-    world.succeed("reserve:compensate")
+    assert (world.phase, world.running) == ("Compensating", ["charge:compensate"]), "it was cut off: nobody knows whether it was done"
+    world.succeed("charge:compensate").succeed("reserve:compensate")
     assert (world.phase, world.status["message"]) == ("Cancelled", "customer changed her mind")
     assert world.condition("Succeeded") == ("False", "Cancelled")
 
@@ -93,8 +93,8 @@ def test_a_step_that_was_done_before_it_could_be_stopped_is_undone_too() -> None
 
 def test_deletion_undoes_a_run_with_jobs_that_the_garbage_collector_leaves_alone() -> None:
     world = shipped(World(SAGA), "ship").wants(delete=True)
-    assert (world.phase, world.running, world.made[-1].owned) == ("Compensating", ["charge:compensate"], False)
-    world.succeed("charge:compensate").succeed("reserve:compensate")
+    assert (world.phase, world.running, world.made[-1].owned) == ("Compensating", ["ship:compensate"], False)
+    world.succeed("ship:compensate").succeed("charge:compensate").succeed("reserve:compensate")
     assert (world.phase, world.finalizer) == ("Cancelled", False)
     assert [fact.name for fact in world.jobs.values() if not fact.owned] == [], "Jobs that would outlive the run are left"
 
@@ -120,6 +120,13 @@ def test_the_annotation_lets_a_stuck_run_go_and_it_is_recorded() -> None:
     assert world.running == []
 
 
+def test_what_goes_on_when_a_run_is_let_go_is_named_too() -> None:
+    world = shipped(World(SAGA), "ship").wants(delete=True, release=True)
+    assert (world.phase, world.finalizer) == ("Cancelled", False)
+    told = next(entry.reason for entry in world.entries if entry.kind == "CompensationAbandoned")
+    assert told.endswith("not undone: charge, reserve; cut off, and nobody knows whether it was done: ship")
+
+
 def test_the_annotation_does_nothing_to_a_run_that_is_not_ending() -> None:
     world = shipped(World(SAGA), "ship").wants(release=True)
     assert (world.phase, world.running) == ("Running", ["ship"])
@@ -127,9 +134,9 @@ def test_the_annotation_does_nothing_to_a_run_that_is_not_ending() -> None:
 
 def test_a_terminating_namespace_ends_the_way_back_and_it_is_recorded() -> None:
     world = shipped(World(SAGA), "ship").wants(delete=True)
-    world.refuse("charge:compensate", "NamespaceTerminating", "shop is being terminated")
+    world.refuse("ship:compensate", "NamespaceTerminating", "shop is being terminated")
     assert (world.phase, world.finalizer) == ("Cancelled", False)
-    assert "not undone: charge, reserve" in world.entries[-1].reason
+    assert "not undone: ship, charge, reserve" in world.entries[-1].reason
 
 
 @pytest.mark.parametrize("waits_for", ["a person", "its next attempt"])

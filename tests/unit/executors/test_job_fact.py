@@ -443,3 +443,22 @@ def test_what_is_of_no_interest_makes_no_difference_to_what_is_kept() -> None:
     second["metadata"]["resourceVersion"] = "99"
     second["status"]["ready"] = 1
     assert trim_job(first) == trim_job(second)
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (pod("Failed", ended(3)), 3),
+        (pod("Failed", ended(255, '{"error": {"type": "CardDeclined"}}')), 255),
+        (pod("Failed", ended(137)), 137),
+        (pod("Failed", ended(137, reason="OOMKilled")), None),
+        (pod("Failed", ended(143), **disrupted("EvictionByEvictionAPI", "drained")), None),
+        (pod("Failed", ended(128, "exec: pay: not found", reason="StartError")), None),
+        (pod("Failed", ended(0), ended(9, name="side")), None),
+        (pod("Failed", waiting("PodInitializing"), initContainerStatuses=[ended(2, name="prepare")]), None),
+        (pod("Failed"), None),
+    ],
+)
+def test_the_exit_code_of_the_steps_own_container_is_told_where_it_is_why_the_job_failed(found: dict[str, Any], code: int | None) -> None:
+    assert judged(FAILED, found).exit_code == code
+    assert judged(job(condition="Failed", reason="DeadlineExceeded"), found).exit_code is None

@@ -215,3 +215,28 @@ async def test_what_must_outlive_a_namespace_is_said_of_the_namespace_itself() -
     assert asked.body["metadata"]["namespace"] == "default"
     assert asked.body["regarding"] == {"apiVersion": "v1", "kind": "Namespace", "name": "shop"}
     assert asked.body["note"] == "run shop/order-7f2: not undone: charge"
+
+
+async def test_what_is_said_again_of_the_same_subject_is_counted_in_whatever_words() -> None:
+    clock = Clock()
+    async with TinyApi() as api, api.client() as client, announcing(client, clock=clock) as announcer:
+        api.answers("POST", PATH, reply({}, 201))
+        for attempt in range(50):
+            announcer.announce(RUN, "Warning", "StepRetrying", f"charge failed: request {attempt}", "charge Busy")
+        announcer.announce(RUN, "Warning", "StepRetrying", "charge failed: out of memory", "charge OOMKilled")
+        asked = await api.wait_asked("POST", 2)
+    assert [(found.body["note"], found.body.get("series", {}).get("count", 1)) for found in asked] == [
+        ("charge failed: request 0", 50),
+        ("charge failed: out of memory", 1),
+    ]
+
+
+async def test_events_are_listed_in_the_order_in_which_they_were_said() -> None:
+    """`kubectl describe` has nothing else to go by: Events of events.k8s.io/v1 have no lastTimestamp."""
+    async with TinyApi() as api, api.client() as client, announcing(client) as announcer:
+        api.answers("POST", PATH, reply({}, 201))
+        for number in range(20):
+            announcer.announce(RUN, "Normal", "Beat", f"number {number}")
+        asked = await api.wait_asked("POST", 20)
+    names = {found.body["metadata"]["name"]: found.body["note"] for found in asked}
+    assert [names[name] for name in sorted(names)] == [f"number {number}" for number in range(20)]

@@ -152,3 +152,13 @@ def test_slots_are_counted_by_what_limits_them_and_waits_are_timed() -> None:
     assert value(metrics, "backstay_slots_waiting", limit="lock") == 5
     assert value(metrics, "backstay_slot_wait_seconds_count", limit="lock") == 2
     assert value(metrics, "backstay_slot_wait_seconds_sum", limit="lock") == 3.0
+
+
+def test_dead_letters_are_counted_by_phase_and_what_becomes_of_them_by_workflow() -> None:
+    metrics = Metrics()
+    metrics.watch_letters("Waiting", lambda: 3)
+    metrics.dead_letter_written("order")
+    metrics.dead_letter_settled("order", "Replayed")
+    assert value(metrics, "backstay_dead_letters", phase="Waiting") == 3
+    assert value(metrics, "backstay_dead_letters_written_total", workflow="order") == 1
+    assert value(metrics, "backstay_dead_letters_settled_total", workflow="order", phase="Replayed") == 1

@@ -445,3 +445,34 @@ async def test_a_workflow_with_one_slot_that_calls_itself_comes_to_its_end() -> 
         assert phases(api, "first", "second") == ["Succeeded", "Succeeded"]
         assert len(api.all("workflowruns")) == 8
         await eventually(lambda: holders(api, SLOTS) == [])
+
+
+async def test_a_run_whose_turn_does_not_come_in_time_fails_before_it_has_begun_and_leaves_the_line() -> None:
+    api = shop()
+    async with limited(api, {"limit": 1}, queueTimeout="500ms"):
+        order(api, "first")
+        await eventually(lambda: active(api) == ["first"])
+        order(api, "second", "third")
+        await eventually(lambda: ended(api, "second") and ended(api, "third"))
+        assert phases(api, "first", "second", "third") == ["Running", "Failed", "Failed"]
+        error = (api.run("second") or {})["status"]["error"]
+        assert error["type"] == "QueueTimeout"
+        assert re.fullmatch(
+            r"its turn has not come within 500ms \(.* that wait for Workflow order \(limit 1\); held by run first\); see queueTimeout",
+            error["detail"],
+        )
+        finish(api, "first")
+        await eventually(lambda: ended(api, "first"))
+        assert len(api.all("jobs")) == 1
+
+
+async def test_a_run_that_is_suspended_does_not_wait_for_its_turn() -> None:
+    api = shop()
+    async with limited(api, {"limit": 1}, queueTimeout="300ms"):
+        order(api, "first")
+        await eventually(lambda: active(api) == ["first"])
+        order(api, "second", suspend=True)
+        await eventually(lambda: shown(api, "second") == "Suspended")
+        finish(api, "first")
+        await eventually(lambda: ended(api, "first"))
+        assert phases(api, "second") == [""]

@@ -105,6 +105,21 @@ async def test_a_run_does_not_wait_for_ever(api: FakeApi) -> None:
     assert {item["type"]: item["status"] for item in status(api)["conditions"]}["Complete"] == "True"
 
 
+async def test_a_run_whose_workflow_is_there_waits_however_far_the_operator_is_behind_with_looking_at_it(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "PATIENCE_SECONDS", 0.1)
+    async with operating(api, missing_workflow_seconds=0.01) as operator:
+        workflow = {"metadata": {"name": "order", "namespace": "shop", "generation": 1}, "spec": ONE}
+        operator.workflow_seen("ADDED", api.put("workflows", workflow))
+        api.apply_run({"workflow": {"name": "order"}})
+        await eventually(lambda: status(api).get("conditions"))
+        assert 'Workflow "order" has not been looked at yet' in status(api)["conditions"][0]["message"]
+        await apply(api, operator, ONE)
+        await eventually(lambda: ended(api))
+    assert status(api)["phase"] == "Succeeded"
+
+
 async def test_deleting_a_workflow_leaves_its_live_runs_to_finish(api: FakeApi) -> None:
     api.outcome = lambda job: None
     async with operating(api) as operator:

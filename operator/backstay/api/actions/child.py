@@ -21,6 +21,16 @@ class WorkflowAction(Model):
         default=True,
         description="Wait for its end, and answer for it. With false the step is done once the run is there, and its only output is the run's name.",
     )
+    undo: bool | None = Field(
+        default=None,
+        description="Undo the child where this run is undone and the step has no compensate of its own. By default a child that is waited for is "
+        "undone, and one that is not (wait: false) stays; with true that one is undone as well, or cancelled where it still goes on.",
+    )
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether the child is undone with the run that started it."""
+        return self.wait if self.undo is None else self.undo
 
     @model_validator(mode="after")
     def _a_version(self) -> "WorkflowAction":
@@ -30,6 +40,31 @@ class WorkflowAction(Model):
         if version is not None and not is_number and not is_text:
             raise ValueError(f"version {quoted(version)} is no number of a revision; write one from 1, or an expression in ${{ }}")
         return self
+
+
+class RecoveryWorkflow(Model):
+    """A Workflow of the same namespace that is run, by itself, once a run has failed."""
+
+    name: Text = Field(min_length=1, description="Name of the Workflow; may hold expressions in ${ }.")
+    version: int | str | None = Field(
+        default=None,
+        description="Number of its revision, or an expression that gives it; the newest where it is missing.",
+        json_schema_extra={"x-kubernetes-int-or-string": True},
+    )
+    params: JsonObject = Field(
+        default_factory=dict,
+        description="Values for its parameters; may hold expressions in ${ }. They see error, and state: all steps with their phases, errors and "
+        "outputs, and the variables, in at most 16 KiB.",
+    )
+
+    @model_validator(mode="after")
+    def _as_an_action(self) -> "RecoveryWorkflow":
+        self.as_action()
+        return self
+
+    def as_action(self) -> WorkflowAction:
+        """Return the step that starts it and waits for nobody."""
+        return WorkflowAction(name=self.name, version=self.version, params=self.params, wait=False)
 
 
 class TemplateAction(Model):

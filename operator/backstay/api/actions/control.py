@@ -31,3 +31,7 @@ class CancelAction(Model):
         description="A step of this list or of one around it, as in quotes, or one further in, as in quotes/north/ask. "
         "Where it does not go on, nothing happens."
     )
+    compensate: bool = Field(
+        default=False,
+        description="Undo what was completed in it before the run goes on after it; and the step itself, where it may have been done.",
+    )

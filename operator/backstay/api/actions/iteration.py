@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PERCENTAGE: Final = r"(0|[1-9][0-9]?|100)%"
 MOST_ITEMS: Final = 100_000
 MOST_ITERATIONS: Final = 1_000_000
-RESERVED: Final = frozenset({"params", "vars", "run", "steps", "index", "error", "self"})
+RESERVED: Final = frozenset({"params", "vars", "run", "steps", "index", "error", "self", "attempt", "lastError"})
 
 
 class ForEach(Model):

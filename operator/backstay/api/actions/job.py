@@ -1,11 +1,13 @@
 """job: run a container to its end, as a Kubernetes Job."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from backstay.api.base import (
     Duration,
+    ErrorType,
     JsonObject,
     Model,
     Quantity,
@@ -64,6 +66,23 @@ class Resources(Model):
     limits: dict[str, Quantity] = Field(default_factory=dict, description="What the container may use at most.")
 
 
+def _exit_code(code: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", code) or int(code) > 255:
+        raise ValueError(f"{quoted(code)} is no exit code of a container that failed; write a whole number from 1 to 255")
+    return code
+
+
+def _types_of_codes(codes: dict[str, str]) -> dict[str, str]:
+    for code, kind in codes.items():
+        if kind in ("*", "Transient", "Permanent"):
+            raise ValueError(f"code {code}: {quoted(kind)} is a class of errors; give it one type, as in OutOfStock")
+    return codes
+
+
+ExitCode = Annotated[str, AfterValidator(_exit_code)]
+"""How a container ended that failed, as text: a key of a map. kubectl makes text of an unquoted 3."""
+
+
 class JobAction(Model):
     """Run a container to its end, as a Kubernetes Job with one pod. Each attempt is a Job of its own."""
 
@@ -88,6 +107,11 @@ class JobAction(Model):
     )
     service_account_name: str | None = Field(
         default=None, max_length=253, description="Service account of the pod instead of the run's. Its token is not mounted."
+    )
+    exit_codes: Annotated[dict[ExitCode, ErrorType], Field(max_length=64), AfterValidator(_types_of_codes)] = Field(
+        default_factory=dict,
+        description='Error types by exit code, as in {"3": OutOfStock}: a container that ends with that code, and names no error in its output, '
+        "fails with that type instead of ExitCode.",
     )
     start_timeout: Duration | None = Field(
         default=None,

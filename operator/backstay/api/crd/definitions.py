@@ -7,14 +7,21 @@ import yaml
 from pydantic import BaseModel
 
 from backstay.api.base import Model
+from backstay.api.circuit import CircuitBreakerSpec, CircuitBreakerStatus
+from backstay.api.crd.rules import LETTER_RESOLVED_ONCE, Rule, written
 from backstay.api.crd.structural import Schema, structural
+from backstay.api.dead_letter import DeadLetterSpec, DeadLetterStatus
 from backstay.api.journal import WorkflowJournalSpec
 from backstay.api.run import WorkflowRunSpec, WorkflowRunStatus
 from backstay.api.semaphore import SemaphoreSpec, SemaphoreStatus
 from backstay.api.workflow import WorkflowSpec, WorkflowStatus
 from backstay.names import (
     ANNOTATION_STARTED_BY,
+    BREAKER,
+    BREAKERS,
     CATEGORY,
+    DEAD_LETTER,
+    DEAD_LETTERS,
     GROUP,
     JOURNAL,
     JOURNALS,
@@ -48,6 +55,8 @@ class Kind:
     """How many lists of steps inside each other are typed; each level makes the schema about eight times as large."""
     columns: tuple[Column, ...]
     selectable: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    """Rules that look at spec and status together."""
 
 
 KINDS: Final = (
@@ -117,6 +126,24 @@ KINDS: Final = (
         ),
     ),
     Kind(
+        kind=BREAKER,
+        plural=BREAKERS,
+        short_name="cb",
+        description="Leaves alone for a while what steps call and what fails too often: a step with a circuit of this name asks it before each attempt.",
+        spec=CircuitBreakerSpec,
+        status=CircuitBreakerStatus,
+        step_levels=0,
+        columns=(
+            {"name": "State", "type": "string", "jsonPath": ".status.state", "description": "Closed, Open or HalfOpen."},
+            {"name": "Failures", "type": "string", "jsonPath": ".status.failed", "description": "Failures of results in its window."},
+            {"name": "Since", "type": "date", "jsonPath": ".status.since", "description": "Since when it is in this state."},
+            {"name": "Until", "type": "string", "jsonPath": ".status.openUntil", "description": "Until when it lets nothing through."},
+            _AGE,
+            {"name": "Error", "type": "string", "priority": 1, "jsonPath": ".status.lastError.type", "description": "The latest failure."},
+            {"name": "Forced", "type": "string", "priority": 1, "jsonPath": ".spec.forced.state", "description": "Held there by a person."},
+        ),
+    ),
+    Kind(
         kind=JOURNAL,
         plural=JOURNALS,
         short_name="wfjournal",
@@ -132,6 +159,32 @@ KINDS: Final = (
             _AGE,
         ),
         selectable=(".spec.run.name",),
+    ),
+    Kind(
+        kind=DEAD_LETTER,
+        plural=DEAD_LETTERS,
+        short_name="dl",
+        description="A step that gave up, with its error, its inputs and its run: to be replayed or discarded. It survives its run.",
+        spec=DeadLetterSpec,
+        status=DeadLetterStatus,
+        step_levels=0,
+        columns=(
+            {"name": "Run", "type": "string", "jsonPath": ".spec.run.name", "description": "The run that waits, or waited."},
+            {"name": "Step", "type": "string", "jsonPath": ".spec.step", "description": "The step that gave up."},
+            {"name": "Error", "type": "string", "jsonPath": ".spec.error.type", "description": "Why."},
+            {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "description": "Where it stands."},
+            _AGE,
+            {
+                "name": "Goes-On-As",
+                "type": "string",
+                "priority": 1,
+                "jsonPath": ".status.run.name",
+                "description": "The run that goes on with it.",
+            },
+            {"name": "Message", "type": "string", "priority": 1, "jsonPath": ".status.message", "description": "How it stands, in words."},
+        ),
+        selectable=(".spec.run.name", ".spec.error.type", ".status.phase"),
+        rules=(LETTER_RESOLVED_ONCE,),
     ),
 )
 
@@ -197,6 +250,7 @@ def _schema(kind: Kind) -> Schema:
             "spec": structural(kind.spec, kind.step_levels, models),
             **({"status": structural(kind.status, 0, models)} if kind.status else {}),
         },
+        **written(kind.rules),
     }
 
 

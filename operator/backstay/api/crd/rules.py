@@ -5,11 +5,15 @@ outermost list of steps; further in, the operator and `backstay lint` say the sa
 for a step without an action it says that `job` is required.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from backstay.api.actions.structures import Parallel
+from backstay.api.base import Model
+from backstay.api.circuit import MOST_CALLS, WINDOW_COUNT, CircuitBreakerSpec, CircuitWindow
+from backstay.api.dead_letter import DeadLetterSpec, LetterResolution
 from backstay.api.journal import WorkflowJournalSpec
 from backstay.api.run import WorkflowRef, WorkflowRunSpec
 from backstay.api.semaphore import Concurrency, SemaphoreSpec
@@ -20,12 +24,36 @@ Rule = tuple[str, str]
 """An expression over `self`, and the message where it is false."""
 
 LIMITED: Final = "has(self.limit) || has(self.rate)"
+LETTER_RESOLVED_ONCE: Final[Rule] = (
+    "!has(oldSelf.spec.resolution) || (has(self.spec.resolution) && self.spec.resolution == oldSelf.spec.resolution)"
+    " || (has(oldSelf.status) && has(oldSelf.status.phase) && oldSelf.status.phase == 'Failed'"
+    " && has(self.spec.resolution) && self.spec.resolution.id != oldSelf.spec.resolution.id)",
+    "a resolution is set once; another one, with another id, may be set when this one has failed (status.phase is Failed)",
+)
+"""Of a whole DeadLetter."""
+
+
+def _kept(model: type[Model], *others: str) -> tuple[Rule, ...]:
+    """Return the rules that let no field of a model change but the `others`."""
+    names = [field.alias or name for name, field in model.model_fields.items() if (field.alias or name) not in others]
+    required = {field.alias or name for name, field in model.model_fields.items() if field.is_required()}
+    return tuple(
+        (
+            f"self.{name} == oldSelf.{name}"
+            if name in required
+            else f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})",
+            f"{name} is a record of what happened; of a {model.__name__.removesuffix('Spec')} only {', '.join(others)} is for you to set",
+        )
+        for name in names
+    )
+
 
 _EXCLUSIVE: Final[dict[type[BaseModel], tuple[str, ...]]] = {
     Step: actions(Step),
     Compensate: actions(Compensate),
     WaitAction: ("duration", "until", "condition"),
     WorkflowRef: ("name", "inline"),
+    CircuitWindow: ("count", "duration"),
 }
 """Fields of which exactly one must be given."""
 
@@ -34,6 +62,7 @@ _WHAT: Final[dict[type[BaseModel], str]] = {
     Compensate: "compensate has exactly one action",
     WaitAction: "wait needs exactly one of these",
     WorkflowRef: "a run needs exactly one of these",
+    CircuitWindow: "a window needs exactly one of these",
 }
 
 _RULES: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
@@ -44,6 +73,16 @@ _RULES: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
         ),
     ),
     SemaphoreSpec: ((LIMITED, "limits nothing; give limit, rate, or both"),),
+    CircuitBreakerSpec: (
+        ("!has(self.failureRate) || !has(self.failures)", "give failureRate or failures, not both"),
+        *(
+            (
+                f"!has(self.{name}) || self.{name} <= (has(self.window) ? (has(self.window.count) ? self.window.count : {MOST_CALLS}) : {WINDOW_COUNT})",
+                f"{name} is more than the results that the window holds, so it would never open; raise window.count",
+            )
+            for name in ("minimumCalls", "failures")
+        ),
+    ),
     Concurrency: (
         (LIMITED, "limits nothing; give limit, rate, or both"),
         (
@@ -51,7 +90,21 @@ _RULES: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             "CancelOldest needs a limit: cancelling makes no room under a rate",
         ),
     ),
-    FailAction: (("!(self.error in ['*', 'Transient', 'Permanent'])", "that is a class of errors; raise one type, as in PaymentOverdue"),),
+    FailAction: (
+        (
+            "!has(self.error) || !(self.error in ['*', 'Transient', 'Permanent'])",
+            "that is a class of errors; raise one type, as in PaymentOverdue",
+        ),
+        (
+            "has(self.error) != (has(self.rethrow) && self.rethrow)",
+            "give error: the type that is raised; or, in a catch, rethrow: true",
+        ),
+    ),
+    DeadLetterSpec: _kept(DeadLetterSpec, "resolution"),
+    LetterResolution: (
+        ("self.action != 'Discard' || (has(self.reason) && self.reason != '')", "Discard needs a reason"),
+        ("self.action != 'Discard' || (!has(self.edit) && !has(self.parameters))", "edit and parameters go with Replay"),
+    ),
     WorkflowJournalSpec: (("self == oldSelf", "a WorkflowJournal is written once and never changed"),),
     WorkflowSpec: (
         (
@@ -86,7 +139,11 @@ _RULES: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
 
 def rules_of(model: type[BaseModel]) -> dict[str, Any]:
     """Return the CEL rules of a model as a part of its schema."""
-    rules = [*_exactly_one(model), *_RULES.get(model, ())]
+    return written((*_exactly_one(model), *_RULES.get(model, ())))
+
+
+def written(rules: Sequence[Rule]) -> dict[str, Any]:
+    """Return rules as a part of a schema."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]} if rules else {}
 
 

@@ -24,13 +24,16 @@ _KEPT: Final = (
     *("type", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "enum", "required"),
     *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
 )
-_KEYED_BY_NAME: Final = frozenset({"Step", "Branch", "Parameter", "Output", "EnvVar", "Workspace", "Template"})
+_KEYED_BY_NAME: Final = frozenset({"Step", "Branch", "Parameter", "Output", "EnvVar", "Workspace", "Template", "Participant"})
 """Models in lists in which each name stands once: Kubernetes refuses a second one, and merges by name."""
 _STEP: Final = "Step"
 _UNDO: Final = "Compensate"
-_ASIDE: Final = frozenset({"Catch", _UNDO})
-_DEEP: Final = frozenset({_STEP, "Dag"})
+_PHASE: Final = "PhaseAction"
+"""What a participant of a transaction does: six of them for each, with three actions to choose from, would double the schema."""
+_DEEP: Final = frozenset({_STEP})
 """Models whose lists of steps are typed further in. With those of every structure a CRD would take 1.5 MB, as much as etcd takes."""
+_UNTYPED: Final = frozenset({"Template", "Catch", "Boundary"})
+"""Models whose lists of steps are never typed: every typed list makes the schema larger by as much as that of a step."""
 _CHECKED_LATER: Final = "It is checked by the operator and by backstay lint; a schema cannot nest without end."
 
 
@@ -53,20 +56,15 @@ class Place:
         return self.levels > 0 and (not self.entered or self.owner in _DEEP)
 
     def inside_model(self, name: str) -> "Place":
-        """The body of a workflow that is a dag is typed one level less, and the steps of its templates are not typed."""
-        if name == "Template":
-            return replace(self, owner=name, levels=0)
+        """The body of a workflow that is a dag is typed one level less."""
+        if name in _UNTYPED:
+            return replace(self, owner=name, levels=0, is_costly=True)
+        if name == _UNDO:
+            return replace(self, owner=name, levels=max(self.levels - 1, 0))
         return replace(self, owner=name, levels=min(self.levels, 1) if name == "Dag" and not self.entered else self.levels)
 
     def inside_steps(self) -> "Place":
         return Place(self.levels - 1, self.entered + 1, self.is_costly or self.entered > 0)
-
-    def aside(self, name: str) -> "Place":
-        """Steps in a handler or a compensation count as one level deeper: every typed list makes the schema of a step larger by as much again.
-
-        With as many handlers around as there may be, the rule that a step has one action would exceed the budget.
-        """
-        return replace(self, levels=max(self.levels - 1, 0), is_costly=self.is_costly or name != _UNDO)
 
 
 def structural(model: type[Model], step_levels: int, models: Mapping[str, type[BaseModel]]) -> Schema:
@@ -87,8 +85,8 @@ class _Writer:
 
     def object(self, name: str, schema: Schema, place: Place, description: str) -> Schema:
         """Return the schema of a model."""
-        place = (place.aside(name) if name in _ASIDE else place).inside_model(name)
-        if name == _UNDO and place.entered > 1:
+        place = place.inside_model(name)
+        if name == _PHASE or (name == _UNDO and place.entered > 1):
             return {"description": f"{description} {_CHECKED_LATER}", "type": "object", "x-kubernetes-preserve-unknown-fields": True}
         fields = {field.alias or key: field for key, field in self._models[name].model_fields.items()}
         found: Schema = {"description": description or schema.get("description", ""), "type": "object"}
@@ -102,6 +100,8 @@ class _Writer:
     def value(self, schema: Schema, place: Place, description: str) -> Schema:
         """Return the schema of any value."""
         schema = _without_null(schema)
+        if "x-backstay-untyped" in schema:
+            place = replace(place, levels=0, is_costly=True)
         if reference := schema.get("$ref"):
             name = reference.rpartition("/")[2]
             below = self._definitions[name]

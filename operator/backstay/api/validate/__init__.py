@@ -6,7 +6,7 @@ cycles, steps that are never reached, parameters and their schemas. The operator
 """
 
 from backstay.api.validate.parameters import check_parameters
-from backstay.api.validate.parsing import parse_run, parse_semaphore, parse_workflow
+from backstay.api.validate.parsing import parse_circuit_breaker, parse_run, parse_semaphore, parse_workflow
 from backstay.api.validate.workflow import check_workflow
 
-__all__ = ["check_parameters", "check_workflow", "parse_run", "parse_semaphore", "parse_workflow"]
+__all__ = ["check_parameters", "check_workflow", "parse_circuit_breaker", "parse_run", "parse_semaphore", "parse_workflow"]

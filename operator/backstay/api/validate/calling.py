@@ -78,6 +78,12 @@ def _calls(spec: WorkflowSpec) -> Iterator[tuple[Step, str]]:
         for index, step in enumerate(listing.steps):
             if step.workflow is not None:
                 yield step, f"{listing.place(index)}.workflow"
+    yield from _recovery(spec)
+
+
+def _recovery(spec: WorkflowSpec) -> Iterator[tuple[Step, str]]:
+    if spec.on_failure.workflow is not None:
+        yield Step(name="recovery", workflow=spec.on_failure.workflow.as_action()), "onFailure.workflow"
 
 
 def _called(step: Step) -> str:

@@ -36,16 +36,24 @@ def _goto_mistake(name: str, listing: Listing, index: int) -> str:
     beyond = listing.levels(index)[len(reached) :]
     if any(name in level.listing.index_of for level in beyond):
         what = "a dag" if beyond[0].listing.is_dag else "a compensation, or of the workflow's catch"
+        what = "a finally" if reached[-1].listing.is_finally else what
+        what = "a boundary event that does not interrupt" if _runs_beside(reached[-1].listing) else what
         return f"{quoted(name)} is beyond the edge of {what}, which no goto crosses; {there_are(known)}"
     return f"there is no step {quoted(name)} in this list or those around it; {there_are(known)}{suggestion(name, known)}"
 
 
 def _reached(listing: Listing, index: int) -> Iterator[Level]:
-    """The lists that a goto may lead to: its own and those around it, up to the edge of a dag, a compensation, or the workflow's catch."""
+    """The lists that a goto may lead to: its own and those around it, up to the edge of a dag, a finally, a compensation, or the workflow's catch."""
     for level in listing.levels(index):
         if level.listing.is_dag or level.index is None:
             return
         yield level
+        if level.listing.is_finally or _runs_beside(level.listing):
+            return
+
+
+def _runs_beside(listing: Listing) -> bool:
+    return listing.edge is not None and not listing.edge.interrupting
 
 
 # ----------------------------------------------------------------------------------------------------------------------- cancel
@@ -64,6 +72,8 @@ def _check_cancel(target: str, listing: Listing, index: int) -> Iterator[Problem
     position = level.listing.index_of[first]
     if level.listing is listing and position == index:
         yield Problem(place, f"{quoted(first)} would cancel itself; name a step that goes on at the same time")
+    elif level.index == position and not rest and any(inner.listing.is_finally for inner in levels[: levels.index(level)]):
+        yield Problem(place, f"{quoted(first)} waits for this finally, and cannot be cancelled in it; name a step that goes on elsewhere")
     elif mistake := _way_mistake(level.listing.steps[position], rest):
         yield Problem(place, mistake)
     elif not level.listing.is_dag and level.index != position and not _goes_on_after(level.listing.steps[position]):

@@ -96,13 +96,19 @@ def _shown(source: str) -> str:
 
 _THERE: Final = {
     "self": "compensate",
+    "ending": "finally",
+    "state": "onFailure.workflow",
     "error": "catch and compensate",
     "item": "forEach",
     "index": "forEach and while",
     "done": "completeWhen and until of a forEach",
     "total": "completeWhen and until of a forEach",
+    "escalation": "boundary events that hear one",
     "object": "the conditions and outputs of a resource step",
     "response": "the errors and the output of an http step",
+    "attempt": "the action of a step that does work",
+    "lastError": "the action of a step that does work",
+    "participants": "commit and confirm of a transaction",
 }
 """Where variables are to be had that are not there everywhere."""
 

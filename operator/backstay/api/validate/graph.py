@@ -103,6 +103,7 @@ def _is_sure(steps: tuple[Step, ...]) -> bool:
         step.kind in _SURE
         and step.timeout is None
         and step.lock is None
+        and step.finally_ is None
         and (step.if_ is None or constant(step.if_) is not UNKNOWN)
         and all(constant(part.value) is not UNKNOWN for part in parts_of(step, "") if isinstance(part, Leaf))
         for step in steps
@@ -245,6 +246,7 @@ def _written(steps: tuple[Step, ...]) -> frozenset[str]:
         found.update(name for name, value in (step.set or {}).items() if not _adds_to(name, value))
         waiting.extend(inner for part in structures(step, "") for inner in part.steps)
         waiting.extend(inner for catch in step.catch for inner in catch.steps)
+        waiting.extend(step.finally_ or ())
     return frozenset(found)
 
 

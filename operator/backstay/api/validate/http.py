@@ -31,6 +31,10 @@ def check_http(spec: WorkflowSpec) -> Iterator[Problem]:
             if step.http is not None:
                 yield from _check(step.http, f"{path}.http")
                 yield from _check_repeats(step.http, f"{path}.http", is_tried_again=step.retry is not None and step.retry.max_attempts > 1)
+            for place, _, phase in step.transaction.phases() if step.transaction is not None else ():
+                if phase.http is not None:
+                    yield from _check(phase.http, f"{path}.transaction.{place}.http")
+                    yield from _check_repeats(phase.http, f"{path}.transaction.{place}.http", is_tried_again=True)
             if step.compensate is not None and step.compensate.http is not None:
                 yield from _check(step.compensate.http, f"{path}.compensate.http")
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from backstay.api.actions.iteration import ForEach, While
 from backstay.api.steps import Step
 from backstay.api.validate.constants import UNKNOWN, constant, is_always
-from backstay.api.validate.places import Listing, jumps_of, listings, structures
+from backstay.api.validate.places import Listing, asides, jumps_of, listings, structures
 from backstay.api.workflow import WorkflowSpec
 from backstay.errors import EvaluationError, InvalidExpression, Problem
 from backstay.expressions import compile_expression, references, whole_expression
@@ -51,7 +51,7 @@ def _check_while(step: Step, loop: While, path: str, listing: Listing) -> Iterat
 
 def _is_left(step: Step) -> bool:
     """Tell whether a step in a loop leads out of it, or the loop has a handler for what ends it."""
-    if step.catch:
+    if step.catch or step.boundary:
         return True
     inside = list(_all_inside(step))
     names = {inner.name for inner in inside}
@@ -85,7 +85,7 @@ def _all_inside(step: Step) -> Iterator[Step]:
         for inner in part.steps:
             yield inner
             yield from _all_inside(inner)
-            yield from (handled for catch in inner.catch for handled in catch.steps)
+            yield from (handled for part in asides(inner) for handled in part.steps)
 
 
 # ----------------------------------------------------------------------------------------------------------------------- forEach

@@ -10,6 +10,8 @@ from pydantic_core import ErrorDetails
 
 from backstay.api.actions.job import ENV_NAME_PATTERN
 from backstay.api.base import ERROR_TYPE_PATTERN, IDENTIFIER_PATTERN, NAME_PATTERN, Model
+from backstay.api.circuit import SHARE_PATTERN as CIRCUIT_SHARE_PATTERN
+from backstay.api.circuit import CircuitBreakerSpec
 from backstay.api.run import WorkflowRunSpec
 from backstay.api.semaphore import SemaphoreSpec
 from backstay.api.validate.fields import fields_of, model_at, owner_of
@@ -35,6 +37,11 @@ def parse_run(manifest_spec: Mapping[str, Any]) -> WorkflowRunSpec:
 def parse_semaphore(manifest_spec: Mapping[str, Any]) -> SemaphoreSpec:
     """Read the `spec` of a Semaphore. Raises InvalidDefinition."""
     return _parse(SemaphoreSpec, manifest_spec, "Semaphore")
+
+
+def parse_circuit_breaker(manifest_spec: Mapping[str, Any]) -> CircuitBreakerSpec:
+    """Read the `spec` of a CircuitBreaker. Raises InvalidDefinition."""
+    return _parse(CircuitBreakerSpec, manifest_spec, "CircuitBreaker")
 
 
 def _parse(model: type[Spec], manifest: Mapping[str, Any], kind: str) -> Spec:
@@ -120,6 +127,7 @@ _WANTED: Final = {
 _PATTERNS: Final = {
     ERROR_TYPE_PATTERN: "is no error type; write letters, digits, dots, dashes and underscores, as in CardDeclined",
     ENV_NAME_PATTERN: "is no name of a variable; write letters, digits, dots, dashes and underscores, as in SHOP_DB",
+    CIRCUIT_SHARE_PATTERN: 'is no percentage; write 1% to 100%, as in "50%"',
     NAME_PATTERN: "is no name; write lower-case letters, digits and dashes, as in card-check",
     IDENTIFIER_PATTERN: "is no name that expressions can use; write letters, digits and underscores, as in orderId",
 }

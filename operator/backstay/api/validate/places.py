@@ -7,12 +7,13 @@ from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
+from backstay.api.actions.boundary import ESCALATION, Boundary
 from backstay.api.actions.structures import Dag
 from backstay.api.base import Model
 from backstay.api.policies import Catch
 from backstay.api.steps import Step, actions
 from backstay.api.validate.latest import kept_for_the_latest
-from backstay.api.validate.sees import Extra, names_inside
+from backstay.api.validate.sees import Extra, names_inside, sees
 from backstay.api.workflow import Parameter, Template, WorkflowSpec
 
 ALWAYS: Final = ("params", "vars", "run", "steps")
@@ -47,6 +48,11 @@ class Listing:
     is_dag: bool = False
     depth: int = 1
     home: Home = NOWHERE
+    is_finally: bool = False
+    handles: bool = False
+    """Whether it is the list of a catch."""
+    edge: "Boundary | None" = None
+    """The boundary event that it is the list of."""
 
     def place(self, index: int) -> str:
         """Return the path of one step."""
@@ -90,6 +96,11 @@ class Listing:
     def levels(self, index: int, *, with_itself: bool = False) -> "tuple[Level, ...]":
         """Return what an expression at the step `index` sees, innermost list first; a handler sees the step that failed as well."""
         return (Level(self, index, with_itself), *self.outer)
+
+    @property
+    def in_finally(self) -> bool:
+        """Whether it is a `finally`, or a list inside one."""
+        return self.is_finally or any(level.listing.is_finally for level in self.outer)
 
     def everything(self) -> "tuple[Level, ...]":
         """Return what a compensation sees: it may run after any step."""
@@ -167,6 +178,8 @@ class Leaf:
     field: str
     """The field's name in Python."""
     value: Any
+    names: tuple[tuple[str, str], ...] = ()
+    """Names that the models around it add to what it sees, and how to find their types (see `Extra.kind`)."""
 
 
 # ------------------------------------------------------------------------------------------------------------------- lists of steps
@@ -195,6 +208,7 @@ def listings(spec: WorkflowSpec) -> Iterator[Listing]:
         yield from _with_inner(body)
         if isinstance(owner, WorkflowSpec):
             yield from _handlers(owner.catch, "catch", body, body.everything(), 1)
+            yield from _finally(owner.finally_, "finally", body, body.everything(), 1)
 
 
 def structures(step: Step, path: str) -> Iterator[Inner]:
@@ -211,12 +225,12 @@ def parts_of(step: Step, path: str) -> Iterator[Inner | Leaf]:
     yield from _parts(step, step.kind, step.action, f"{path}.{step.kind}")
 
 
-def model_parts(model: Model, path: str, without: tuple[str, ...] = ()) -> Iterator[Inner | Leaf]:
-    """Yield what a model is made of; fields that are left out go by their names in Python."""
+def model_parts(model: Model, path: str, without: tuple[str, ...] = (), names: tuple[tuple[str, str], ...] = ()) -> Iterator[Inner | Leaf]:
+    """Yield what a model is made of; fields that are left out go by their names in Python. `names` are what the models around it add."""
     for name, alias in _fields(type(model)):
         value = getattr(model, name)
         if value is not None and value != () and name not in without:
-            yield from _parts(model, name, value, f"{path}.{alias}" if path else alias)
+            yield from _parts(model, name, value, f"{path}.{alias}" if path else alias, names)
 
 
 @cache
@@ -225,16 +239,16 @@ def _fields(model: type[Model]) -> tuple[tuple[str, str], ...]:
     return tuple((name, field.alias or name) for name, field in model.model_fields.items() if name not in _IN_WORDS)
 
 
-def _parts(owner: Any, field: str, value: Any, path: str) -> Iterator[Inner | Leaf]:
+def _parts(owner: Any, field: str, value: Any, path: str, names: tuple[tuple[str, str], ...] = ()) -> Iterator[Inner | Leaf]:
     if isinstance(value, Model):
-        yield from model_parts(value, path)
+        yield from model_parts(value, path, names=(*sees(owner, field).names, *names))
     elif isinstance(value, tuple) and value and isinstance(value[0], Step):
         yield Inner(path, value, owner)
     elif isinstance(value, tuple) and value and isinstance(value[0], Model):
         for index, item in enumerate(value):
-            yield from model_parts(item, f"{path}[{index}]")
+            yield from model_parts(item, f"{path}[{index}]", names=names)
     elif isinstance(value, (str, int, tuple, list, dict)) and not isinstance(value, Enum):
-        yield Leaf(path, owner, field, value)
+        yield Leaf(path, owner, field, value, names)
 
 
 def _with_inner(listing: Listing) -> Iterator[Listing]:
@@ -244,6 +258,9 @@ def _with_inner(listing: Listing) -> Iterator[Listing]:
         for inner in structures(step, path):
             yield from _with_inner(inside_of(listing, index, inner))
         yield from _handlers(step.catch, f"{path}.catch", listing, listing.levels(index, with_itself=True), depth)
+        for place, event in enumerate(step.boundary):
+            yield from _with_inner(edge_of(event, f"{path}.boundary[{place}]", listing, index))
+        yield from _finally(step.finally_, f"{path}.finally", listing, listing.levels(index, with_itself=True), depth)
         if step.compensate is not None:
             extra = (*listing.extra, *undoing(step, listing, index))
             for part in model_parts(step.compensate, f"{path}.compensate"):
@@ -264,8 +281,31 @@ def undoing(step: Step, listing: Listing, index: int) -> tuple[Extra, ...]:
 
 def _handlers(catches: tuple[Catch, ...], path: str, listing: Listing, outer: tuple[Level, ...], depth: int) -> Iterator[Listing]:
     for index, catch in enumerate(catches):
-        extra = (*listing.extra, Extra(catch.as_, "error"))
-        yield from _with_inner(Listing(f"{path}[{index}].steps", catch.steps, outer, extra, depth=depth, home=listing.home))
+        yield from _with_inner(handler_of(catch, f"{path}[{index}]", listing, outer, depth))
+
+
+def handler_of(catch: Catch, path: str, listing: Listing, outer: tuple[Level, ...], depth: int = 1) -> Listing:
+    """Return the list of a catch, as its expressions see it; `listing` is the one around the step that it is at."""
+    extra = (*listing.extra, Extra(catch.as_, "error"))
+    return Listing(f"{path}.steps", catch.steps, outer, extra, depth=depth, home=listing.home, handles=True)
+
+
+def edge_of(event: Boundary, path: str, listing: Listing, index: int) -> Listing:
+    """Return the list of a boundary event of the step `index` of a list, as its expressions see it."""
+    extra = listing.extra if event.escalation is None else (*listing.extra, Extra(ESCALATION, ESCALATION))
+    outer = listing.levels(index, with_itself=True)
+    return Listing(f"{path}.steps", event.steps, outer, extra, depth=listing.depth + 1, home=listing.home, edge=event)
+
+
+def _finally(steps: tuple[Step, ...] | None, path: str, listing: Listing, outer: tuple[Level, ...], depth: int) -> Iterator[Listing]:
+    if steps is not None:
+        extra = (*listing.extra, Extra("ending", "ending"))
+        yield from _with_inner(Listing(path, steps, outer, extra, depth=depth, home=listing.home, is_finally=True))
+
+
+def asides(step: Step) -> tuple[Catch | Boundary, ...]:
+    """Return the handlers and boundary events of a step: its lists that run in its place or beside it."""
+    return (*step.catch, *step.boundary)
 
 
 def jumps_of(step: Step) -> Iterator[str]:
@@ -276,4 +316,4 @@ def jumps_of(step: Step) -> Iterator[str]:
         if found.goto is not None:
             yield found.goto.step
         waiting.extend(inner for part in structures(found, "") for inner in part.steps)
-        waiting.extend(inner for catch in found.catch for inner in catch.steps)
+        waiting.extend(inner for part in asides(found) for inner in part.steps)

@@ -5,7 +5,7 @@ from typing import Final
 
 from backstay.api.faults import ANY, BUILT_IN, PERMANENT, TRANSIENT
 from backstay.api.steps import Step, actions
-from backstay.api.validate.places import listings, structures
+from backstay.api.validate.places import asides, listings, structures
 from backstay.api.validate.schemas import InvalidSchema, compile_schema
 from backstay.api.workflow import WorkflowSpec
 from backstay.errors import Problem
@@ -51,9 +51,9 @@ def _check_handlers(step: Step, path: str) -> Iterator[Problem]:
     if not step.catch:
         return
     inside = list(_all_inside(step))
-    if any(inner.kind in _WORK or inner.kind == "template" for inner in inside):
+    if any(inner.kind in _WORK or inner.kind in ("template", "transaction") or (inner.fail and inner.fail.rethrow) for inner in inside):
         return
-    raised = {inner.fail.error for inner in inside if inner.fail is not None}
+    raised = {inner.fail.error for inner in inside if inner.fail is not None and inner.fail.error is not None}
     for index, catch in enumerate(step.catch):
         for position, name in enumerate(catch.errors):
             is_slip = name not in BUILT_IN and closest(name, {*BUILT_IN, *raised, TRANSIENT, PERMANENT}) is not None
@@ -68,4 +68,5 @@ def _all_inside(step: Step) -> Iterator[Step]:
     for part in structures(step, ""):
         for inner in part.steps:
             yield from _all_inside(inner)
-            yield from (deeper for catch in inner.catch for handled in catch.steps for deeper in _all_inside(handled))
+            yield from (deeper for part in asides(inner) for handled in part.steps for deeper in _all_inside(handled))
+            yield from (deeper for last in inner.finally_ or () for deeper in _all_inside(last))

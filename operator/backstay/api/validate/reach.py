@@ -46,9 +46,9 @@ def never_goes_on(step: Step) -> str:
         return f"goes on at {quoted(step.goto.step)}"
     if step.fail is not None:
         found = "fails"
-        return "" if any(matches(step.fail.error, catch.errors) for catch in step.catch) else found
+        return "" if any(step.fail.rethrow or matches(step.fail.error or "", catch.errors) for catch in step.catch) else found
     found = _structure_leaves(step)
-    return "" if "fails" in found and step.catch else found
+    return "" if ("fails" in found and step.catch) or any(event.interrupting for event in step.boundary) else found
 
 
 def _structure_leaves(step: Step) -> str:
@@ -142,7 +142,7 @@ def _may_leave(listing: Listing, index: int) -> bool:
     waiting, names = [step], set(listing.index_of)
     while waiting:
         found = waiting.pop()
-        if found.end is not None or found.fail is not None or found.catch:
+        if found.end is not None or found.fail is not None or found.catch or found.boundary:
             return True
         inside = [inner for part in structures(found, "") for inner in part.steps]
         names |= {inner.name for inner in inside}

@@ -1,12 +1,15 @@
 """Whether what an expression refers to can be there: parameters, variables, the run, and steps that come before."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from backstay.api.actions.boundary import ESCALATION
 from backstay.api.actions.structures import DEFAULT_CASE, SwitchMode
+from backstay.api.actions.transaction import PHASES
 from backstay.api.steps import Step, actions
-from backstay.api.validate.places import Level, Listing, listings, structures
+from backstay.api.validate.places import Level, Listing, asides, listings, structures
+from backstay.api.validate.sees import Extra
 from backstay.api.validate.sites import Site
 from backstay.api.workflow import WorkflowSpec
 from backstay.expressions.words import path_of, quoted, suggestion, there_are
@@ -18,10 +21,18 @@ RESPONSE_FIELDS: Final = ("status", "headers", "body")
 
 _ANY_TIME: Final = [["phase"], ["attempt"], ["error"]]
 """Fields of a step that say how it stands now: in a dag, those of any step may be asked for."""
-_FIELDS: Final = {"self": STEP_FIELDS, "error": ERROR_FIELDS, "response": RESPONSE_FIELDS}
+_FIELDS: Final = {
+    "self": (*STEP_FIELDS, "outcome", "key"),
+    "error": ERROR_FIELDS,
+    "ending": ("phase", "error"),
+    ESCALATION: ("code", "message", "step"),
+    "response": RESPONSE_FIELDS,
+    "first phase": ("name", "transaction"),
+    "last phase": ("name", "transaction", "prepared", "outputs"),
+}
 """The fields of names that are there in some places only, by what kind of name it is."""
 _WITHOUT_OUTPUTS: Final = {
-    **{kind: f"{kind} has no outputs" for kind in (*actions(Step, "instant"), "wait")},
+    **{kind: f"{kind} has no outputs" for kind in (*actions(Step, "instant"), *actions(Step, "undoing"), "wait")},
     "set": "set has no outputs; its variables are seen as vars.NAME",
     "fail": "fail has no outputs; a catch sees its error",
     "end": "end has no outputs; it ends the run",
@@ -50,6 +61,8 @@ class World:
     def mistake(self, chain: tuple[str, ...], site: Site) -> str:
         """Return what is wrong with a reference, and its mend; nothing where it can be there."""
         extra = next((extra for extra in site.extra if extra.name == chain[0]), None)
+        if extra is not None and extra.kind == "participants":
+            return _participant_mistake(extra, list(chain[1:]))
         if extra is not None:
             fields = _FIELDS.get(extra.kind)
             return _named(list(chain[1:]), fields, chain[0], "field") if fields else ""
@@ -96,9 +109,19 @@ def _named(rest: list[str], known: Collection[str], owner: str, kind: str) -> st
     return f"{what}; {there_are(known)}{suggestion(rest[0], known)}" if known else f"{what}; the workflow has no {kind}s"
 
 
+def _participant_mistake(extra: Extra, rest: list[str]) -> str:
+    assert extra.step is not None
+    assert extra.step.transaction is not None
+    if mistake := _named(rest, [item.name for item in extra.step.transaction.participants], extra.name, "participant"):
+        return mistake
+    return _named(rest[1:], _FIELDS["last phase"], path_of((extra.name, rest[0])), "field") if rest[1:] else ""
+
+
 def _unseen(name: str, level: Level) -> str:
     listing, index = level.listing, level.index
     if index is not None and index == listing.index_of[name]:
+        if listing.steps[index].transaction is not None:
+            return f"{quoted(name)} is not done while its phases run; write self.outputs, or participants.NAME.outputs in the phase after Commit"
         if listing.steps[index].kind in actions(Step, "structure"):
             return f"{quoted(name)} is not done while the steps inside it run; refer to those steps by their own names"
         return "a step cannot see itself; its outputs are there when it is done"
@@ -115,11 +138,17 @@ def _deeper(step: Step, rest: list[str]) -> str:
     if rest[0] not in STEP_FIELDS:
         meant = suggestion(rest[0], STEP_FIELDS) or f"; did you mean {path_of(('steps', step.name, 'outputs', *rest))}?"
         return f"{path_of(('steps', step.name, rest[0]))}: a step has {', '.join(STEP_FIELDS[:-1])} and {STEP_FIELDS[-1]}{meant}"
-    if rest[0] != "outputs":
+    if rest[0] != "outputs" or rest[1:2] in ([name] for name in _given(step)):
         return ""
     if mistake := _WITHOUT_OUTPUTS.get(step.kind):
         return f"{here}.outputs: {mistake}" if len(rest) > 1 else ""
     return _inside(step, rest[1:], f"{here}.outputs")
+
+
+def _given(step: Step) -> Iterator[str]:
+    """The names of the outputs that handlers, or what takes the place of a step, give instead of the step's own."""
+    for part in asides(step):
+        yield from part.outputs or ()
 
 
 def _inside(step: Step, rest: list[str], path: str) -> str:
@@ -168,6 +197,15 @@ def _inside_while(step: Step, rest: list[str], path: str) -> str:
     return _inside_one_list(step, rest[1:], _below(path, "last")) if rest[0] == "last" and rest[1:] else ""
 
 
+def _inside_transaction(step: Step, rest: list[str], path: str) -> str:
+    """What participants leave behind: by participant, then by phase."""
+    assert step.transaction is not None
+    names = [item.name for item in step.transaction.participants]
+    if mistake := _absent(rest[0], names, path, "participant"):
+        return mistake
+    return _absent(rest[1], PHASES[step.transaction.mode][:2], _below(path, rest[0]), "phase") if rest[1:] else ""
+
+
 def _inside_http(step: Step, rest: list[str], path: str) -> str:
     """What `output` picks; without it status and body."""
     assert step.http is not None
@@ -187,6 +225,7 @@ _FOLLOWED: Final[dict[str, Callable[[Step, list[str], str], str]]] = {
     "parallel": _inside_parallel,
     "forEach": _inside_for_each,
     "while": _inside_while,
+    "transaction": _inside_transaction,
 }
 """By kind: how to follow outputs further in. Those of the other kinds are what they say at run time."""
 
@@ -195,12 +234,16 @@ def _inside_list(steps: Sequence[Step], rest: list[str], path: str) -> str:
     """Two cases of a switch may have a step of the same name; then it is enough that one of them has what is referred to."""
     found = [step for step in steps if step.name == rest[0]]
     below = _below(path, rest[0])
-    mistakes = [
-        f"{below}: {_WITHOUT_OUTPUTS[step.kind]}" if step.kind in _WITHOUT_OUTPUTS else _inside(step, rest[1:], below) for step in found
-    ]
+    mistakes = [_of_inner(step, rest[1:], below) for step in found]
     if not mistakes:
         return _absent(rest[0], [step.name for step in steps], path, "step")
     return mistakes[0] if all(mistakes) else ""
+
+
+def _of_inner(step: Step, rest: list[str], path: str) -> str:
+    if rest[:1] in ([name] for name in _given(step)):
+        return ""
+    return f"{path}: {_WITHOUT_OUTPUTS[step.kind]}" if step.kind in _WITHOUT_OUTPUTS else _inside(step, rest, path)
 
 
 def _below(path: str, name: str) -> str:

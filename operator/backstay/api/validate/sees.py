@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from backstay.api.actions.child import RecoveryWorkflow
 from backstay.api.actions.http import HttpAction, HttpError
 from backstay.api.actions.iteration import ForEach, While
 from backstay.api.actions.resource import OBJECT, ResourceAction, ResourceWait
 from backstay.api.actions.structures import Case
-from backstay.api.steps import Step, WaitAction
+from backstay.api.actions.transaction import Participant, PhaseAction
+from backstay.api.steps import Compensate, Step, WaitAction
 
 if TYPE_CHECKING:
     from backstay.api.validate.places import Listing
@@ -53,10 +55,18 @@ class Sees:
 _COUNTS: Final = (("done", "count"), ("failed", "count"), ("total", "count"))
 _OBJECT: Final = ((OBJECT, "any"),)
 _RESPONSE: Final = (("response", "response"),)
+_ATTEMPT: Final = (("attempt", "count"), ("lastError", "error"))
 _INDEX: Final = (("index", "count"),)
+_FIRST: Final = (("self", "first phase"),)
+_LAST: Final = (("self", "last phase"),)
+_ALL: Final = (*_LAST, ("participants", "participants"))
+
+_WORKING: Final = ("job", "http", "resource", "workflow")
+"""Kinds of work whose action is resolved for each attempt."""
 
 FIELDS: Final[dict[tuple[type, str], Sees]] = {
     (Step, "if_"): Sees(CONDITION),
+    **{(RecoveryWorkflow, field): Sees(names=(("error", "error"), ("state", "any"))) for field in ("name", "version", "params")},
     (Case, "when"): Sees(CONDITION),
     (WaitAction, "duration"): Sees(DURATION),
     (WaitAction, "until"): Sees(MOMENT),
@@ -74,11 +84,23 @@ FIELDS: Final[dict[tuple[type, str], Sees]] = {
     (ResourceAction, "outputs"): Sees(names=_OBJECT),
     (ResourceWait, "condition"): Sees(CONDITION, names=_OBJECT),
     (ResourceWait, "fail_when"): Sees(CONDITION, names=_OBJECT),
+    **{
+        (model, field): Sees(names=_ATTEMPT)
+        for model in (Step, Compensate, PhaseAction)
+        for field in _WORKING
+        if field in model.model_fields
+    },
     (HttpAction, "output"): Sees(names=_RESPONSE),
     (HttpError, "when"): Sees(CONDITION, names=_RESPONSE),
     (HttpError, "message"): Sees(names=_RESPONSE),
+    (Participant, "prepare"): Sees(names=_FIRST),
+    (Participant, "try_"): Sees(names=_FIRST),
+    (Participant, "commit"): Sees(names=_ALL),
+    (Participant, "confirm"): Sees(names=_ALL),
+    (Participant, "abort"): Sees(names=_LAST),
+    (Participant, "cancel"): Sees(names=_LAST),
 }
-"""By model and field (its name in Python)."""
+"""By model and field (its name in Python). The names of a field that is a model go for all that is in it."""
 
 INSIDE: Final[dict[type, Callable[[Any], tuple[tuple[str, str], ...]]]] = {
     ForEach: lambda action: tuple((name, "item") for name in dict.fromkeys(("item", action.as_))) + _INDEX,

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from backstay.api.actions.boundary import Boundary
+from backstay.api.policies import Catch
 from backstay.api.steps import Step
 from backstay.api.validate import sees
 from backstay.api.validate.latest import kept_for_the_latest
@@ -16,6 +18,8 @@ from backstay.api.validate.places import (
     Level,
     Listing,
     bodies_of,
+    edge_of,
+    handler_of,
     inside_of,
     listings,
     model_parts,
@@ -26,7 +30,7 @@ from backstay.api.validate.sees import CONDITION, Extra
 from backstay.api.workflow import WorkflowSpec
 
 _NO_MODIFIERS: Final = (
-    *("name", "description", "if_", "depends_on", "catch", "compensate", "outputs"),
+    *("name", "description", "if_", "depends_on", "catch", "boundary", "compensate", "outputs"),
     *(
         name
         for name, field in Step.model_fields.items()
@@ -34,7 +38,7 @@ _NO_MODIFIERS: Final = (
     ),
 )
 """Fields of a step that are no modifiers, or that are looked at by themselves."""
-_OF_WORKFLOW: Final = ("description", "parameters", "defaults", "catch", "steps", "dag", "outputs", "templates")
+_OF_WORKFLOW: Final = ("description", "parameters", "defaults", "on_failure", "catch", "finally_", "steps", "dag", "outputs", "templates")
 """Fields of a workflow that hold no expressions of their own."""
 
 
@@ -73,6 +77,9 @@ def sites(spec: WorkflowSpec) -> Iterator[Site]:
         outside = Site(path, None, (), (), body.home)
         if isinstance(owner, WorkflowSpec):
             yield from (_of_leaf(part, outside) for part in model_parts(owner, "", _OF_WORKFLOW) if isinstance(part, Leaf))
+            at_the_end = replace(outside, levels=body.everything())
+            yield from _of_catches(owner.catch, "catch", body, body.everything())
+            yield from (_of_leaf(part, at_the_end) for part in model_parts(owner.on_failure, "onFailure") if isinstance(part, Leaf))
         for index, output in enumerate(owner.outputs):
             place = f"{path}.outputs[{index}].value" if path else f"outputs[{index}].value"
             yield replace(outside, path=place, value=output.value, levels=body.everything())
@@ -89,6 +96,9 @@ def _of_step(step: Step, listing: Listing, index: int) -> Iterator[Site]:
         if isinstance(part, Leaf):
             yield _of_leaf(part, here, listing, index, inner.get(id(part.owner)))
     yield from (_of_leaf(part, here, listing, index) for part in model_parts(step, path, _NO_MODIFIERS) if isinstance(part, Leaf))
+    yield from _of_catches(step.catch, f"{path}.catch", listing, listing.levels(index, with_itself=True))
+    for number, event in enumerate(step.boundary):
+        yield from _of_edge(event, f"{path}.boundary[{number}]", listing, index)
     if step.compensate is not None:
         place = replace(here, levels=listing.everything(), extra=(*listing.extra, *undoing(step, listing, index)))
         for part in model_parts(step.compensate, f"{path}.compensate"):
@@ -96,10 +106,32 @@ def _of_step(step: Step, listing: Listing, index: int) -> Iterator[Site]:
                 yield _of_leaf(part, place, listing, index)
 
 
+def _of_catches(catches: tuple[Catch, ...], path: str, listing: Listing, outer: tuple[Level, ...]) -> Iterator[Site]:
+    """What a catch looks at before its steps, and what it gives after them."""
+    for index, catch in enumerate(catches):
+        inner = handler_of(catch, f"{path}[{index}]", listing, outer)
+        here = Site(f"{path}[{index}]", None, outer, inner.extra, listing.home)
+        if catch.when is not None:
+            yield replace(here, path=f"{here.path}.when", value=catch.when, gives=CONDITION)
+        if catch.outputs is not None:
+            yield replace(here, path=f"{here.path}.outputs", value=catch.outputs, levels=inner.all_of_it())
+
+
+def _of_edge(event: Boundary, path: str, listing: Listing, index: int) -> Iterator[Site]:
+    """What a boundary event waits for, and what it gives after its steps."""
+    inner = edge_of(event, path, listing, index)
+    here = Site(path, None, inner.outer, listing.extra, listing.home)
+    yield from (_of_leaf(part, here) for part in model_parts(event, path, ("steps", "outputs")) if isinstance(part, Leaf))
+    if event.outputs is not None:
+        yield replace(here, path=f"{path}.outputs", value=event.outputs, levels=inner.all_of_it(), extra=inner.extra)
+
+
 def _of_leaf(leaf: Leaf, here: Site, listing: Listing | None = None, index: int = 0, inner: Inner | None = None) -> Site:
     """Return a value of an action as it is looked at: see `sees.FIELDS`."""
     look = sees.sees(leaf.owner, leaf.field)
-    extra = tuple(Extra(name, kind, None if listing is None else listing.steps[index], listing, index) for name, kind in look.names)
+    extra = tuple(
+        Extra(name, kind, None if listing is None else listing.steps[index], listing, index) for name, kind in (*look.names, *leaf.names)
+    )
     is_set = leaf.field == "set" and isinstance(leaf.owner, Step)
     site = replace(here, path=leaf.path, value=leaf.value, gives=look.gives, extra=(*extra, *here.extra), sets_variables=is_set)
     if look.watches:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from backstay.api.actions.structures import SwitchMode
 from backstay.api.steps import Step
-from backstay.api.validate.places import Home, Level, Listing, bodies_of, inside_of, structures
+from backstay.api.validate.places import Home, Level, Listing, bodies_of, edge_of, handler_of, inside_of, structures
 from backstay.api.validate.references import ERROR_FIELDS, RUN_FIELDS
 from backstay.api.validate.schemas import InvalidSchema, compile_schema
 from backstay.api.validate.sees import Extra
@@ -18,6 +18,7 @@ from backstay.expressions.types.model import INT, LIST, MAP, NULL, STRING
 _TEXT: Final = scalar(STRING)
 _WHOLE: Final = scalar(INT)
 _ERROR: Final = map_of({name: _WHOLE if name == "attempt" else _TEXT for name in ERROR_FIELDS}, ANY)
+_ESCALATION: Final = map_of(dict.fromkeys(("code", "message", "step"), _TEXT), ANY)
 _RUN: Final = map_of(dict.fromkeys(RUN_FIELDS, _TEXT), ANY)
 _RESPONSE: Final = map_of({"status": _WHOLE, "headers": map_of({}, ANY), "body": ANY}, ANY)
 _ROUNDS: Final = 4
@@ -110,7 +111,18 @@ class Types:
         if (declared := getattr(step, "outputs", None)) is not None:
             return type_of(declared)
         make = _OUTPUTS.get(step.kind)
-        return ANY if make is None else make(self, step, listing, index)
+        own = ANY if make is None else make(self, step, listing, index)
+        return join(own, *self._given_instead(step, listing, index))
+
+    def _given_instead(self, step: Step, listing: Listing, index: int) -> Iterator[Type]:
+        """Yield the types of the outputs that handlers, or what takes the place of a step, give instead of the step's own."""
+        outer = listing.levels(index, with_itself=True)
+        parts = [(catch.outputs, handler_of(catch, "", listing, outer)) for catch in step.catch]
+        parts += [(event.outputs, edge_of(event, "", listing, index)) for event in step.boundary]
+        for outputs, inner in parts:
+            if outputs is not None:
+                here = Site("", None, inner.all_of_it(), inner.extra, inner.home)
+                yield map_of({name: self.of_template(value, here) for name, value in outputs.items()}, ANY)
 
     def list_outputs(self, listing: Listing) -> Type:
         """Return the type of the outputs of a list of steps, by name."""
@@ -126,6 +138,10 @@ class Types:
         match extra.kind:
             case "error":
                 return _ERROR
+            case "ending":
+                return map_of({"phase": _TEXT, "error": _ERROR})
+            case "escalation":
+                return _ESCALATION
             case "count":
                 return _WHOLE
             case "response":

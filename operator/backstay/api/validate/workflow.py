@@ -5,9 +5,13 @@ from itertools import chain, islice
 from typing import Final
 
 from backstay.api.validate.arguments import check_template_arguments
+from backstay.api.validate.boundaries import check_boundaries
 from backstay.api.validate.calling import own_outputs
+from backstay.api.validate.catches import check_rethrows
+from backstay.api.validate.circuits import check_circuits
 from backstay.api.validate.control import check_control
 from backstay.api.validate.expressions import check_expressions
+from backstay.api.validate.finishing import check_finally
 from backstay.api.validate.graph import check_graph
 from backstay.api.validate.http import check_http
 from backstay.api.validate.limits import MAX_NESTING, MAX_STEPS
@@ -19,8 +23,10 @@ from backstay.api.validate.policies import check_policies
 from backstay.api.validate.produces import check_produced
 from backstay.api.validate.reach import check_reached
 from backstay.api.validate.resources import check_resources
+from backstay.api.validate.sagas import check_sagas
 from backstay.api.validate.templates import check_templates
 from backstay.api.validate.times import check_times
+from backstay.api.validate.transactions import check_transactions
 from backstay.api.validate.unused import check_unused
 from backstay.api.validate.workspaces import check_workspaces
 from backstay.api.workflow import WorkflowSpec
@@ -34,14 +40,20 @@ _CHECKS: Final[tuple[Callable[[WorkflowSpec], Iterator[Problem]], ...]] = (
     check_graph,
     check_reached,
     check_control,
+    check_sagas,
     check_loops,
     check_times,
     check_policies,
+    check_rethrows,
+    check_boundaries,
+    check_finally,
     check_produced,
     check_resources,
     check_workspaces,
     check_http,
     check_locks,
+    check_circuits,
+    check_transactions,
     check_templates,
     own_outputs,
     check_template_arguments,

@@ -40,6 +40,9 @@ def _jobs(spec: WorkflowSpec) -> Iterator[tuple[str, JobAction]]:
         for index, step in enumerate(listing.steps):
             if step.job is not None:
                 yield f"{listing.place(index)}.job", step.job
+            for place, _, phase in step.transaction.phases() if step.transaction is not None else ():
+                if phase.job is not None:
+                    yield f"{listing.place(index)}.transaction.{place}.job", phase.job
             if step.compensate is not None and step.compensate.job is not None:
                 yield f"{listing.place(index)}.compensate.job", step.compensate.job
 

@@ -25,7 +25,7 @@ async def tree(
     \b
     ✔ Succeeded   ▶ Running    ◷ Waiting     ↺ Retrying   ⚑ Caught by a handler
     ✖ Failed      ⊘ Cancelled  ↷ Skipped     ◼ Stopping   ⟲ Compensated (undone)
-    ○ not begun   ⏸ Suspended  ⚠ Stalled: a person is needed
+    ○ not begun   ⏸ Suspended  ⚠ Paused, Stalled: a person is needed
 
     With --watch the tree changes in place on a terminal; elsewhere each change is a line. It ends as the run does:
     0 Succeeded, 1 Failed, 3 Cancelled.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from backstay.cli.views.why import Answer, Evidence
     from backstay.engine.model import JobFact
     from backstay.kube.client import Client
+    from backstay.kube.resources import Resource
 
 _MOST_JOBS: Final = 20
 """Jobs that are asked about one by one; a run that waits for more waits for each of them in the same way."""
@@ -26,7 +27,7 @@ async def why(
 ) -> None:
     """Say what a run is waiting for, and what to do about it.
 
-    One sentence with the mend.
+    One sentence with the mend. Of a run that has failed, or is being undone, what was tried, caught and undone comes between, and what is left.
 
     It looks at the run, at the Jobs and pods of the steps that go on, at the warnings about them, and so on in the child runs that it waits for.
 
@@ -37,6 +38,7 @@ async def why(
     """
     from backstay.cli.output import print_data, print_lines
     from backstay.cli.reading import get_run, read_whole, run_name
+    from backstay.cli.views.failing import beats
     from backstay.cli.views.text import Span, clean, line
     from backstay.cli.views.why import why as answer_of
 
@@ -45,9 +47,13 @@ async def why(
         evidence = await evidence_of(client, found)
     answer = answer_of(found, evidence, datetime.now(UTC))
     if output is not Format.TEXT:
-        print_data({"name": found.name, "namespace": found.namespace, "status": found.shown_phase, **answer.to_json()}, output)
+        story = [beat.to_json() for beat in beats(found)]
+        print_data(
+            {"name": found.name, "namespace": found.namespace, "status": found.shown_phase, **answer.to_json(), "story": story}, output
+        )
         return
     print_lines([line(Span(found.name, "bold"), f": {clean(answer.sentence)}")])
+    print_lines([line("  ", Span(beat.text[:10], "dim"), beat.text[10:]) for beat in beats(found)])
     if answer.mend:
         print_lines([line(Span("→ ", "dim"), clean(answer.mend))])
 
@@ -63,9 +69,10 @@ async def evidence_of(client: "Client", run: "Run") -> "Evidence":
 
     children = await _answers_of_children(client, run)
     semaphores = await _semaphores(client, run)
+    breakers = await _breakers(client, run)
     wanted = [str(record.job) for record in active_jobs(run)][:_MOST_JOBS]
     if not wanted or run.is_finished:
-        return Evidence(children=children, semaphores=semaphores)
+        return Evidence(children=children, semaphores=semaphores, breakers=breakers)
     selector = f"{LABEL_RUN}={run.uid}"
     try:
         jobs = {
@@ -73,7 +80,7 @@ async def evidence_of(client: "Client", run: "Run") -> "Evidence":
         }
         pods = [seen_pod(seen) for seen in (await client.list(resources.PODS, run.namespace, label_selector=selector)).items]
     except (Forbidden, NotFound):
-        return Evidence(warnings=await _warnings(client, run, []), children=children, semaphores=semaphores)
+        return Evidence(warnings=await _warnings(client, run, []), children=children, semaphores=semaphores, breakers=breakers)
     facts: dict[str, JobFact] = {}
     newest: dict[str, str] = {}
     for name in wanted:
@@ -86,7 +93,7 @@ async def evidence_of(client: "Client", run: "Run") -> "Evidence":
     uids = [jobs[name]["metadata"]["uid"] for name in wanted if name in jobs and name not in newest]
     is_unmade = any(name not in jobs for name in wanted)
     warnings = await _warnings(client, run, uids) if uids or is_unmade else []
-    return Evidence(facts, newest, warnings, asked=True, children=children, semaphores=semaphores)
+    return Evidence(facts, newest, warnings, asked=True, children=children, semaphores=semaphores, breakers=breakers)
 
 
 async def _answers_of_children(client: "Client", run: "Run") -> "dict[str, Answer]":
@@ -110,13 +117,26 @@ async def _answers_of_children(client: "Client", run: "Run") -> "dict[str, Answe
 async def _semaphores(client: "Client", run: "Run") -> "dict[str, dict[str, Any]]":
     """Ask for the Semaphores whose slots a run and its steps wait for; one that may not be read, or is not there, is left out."""
     from backstay.cli.views.why import awaited_semaphores
-    from backstay.errors import Forbidden, NotFound
     from backstay.kube import resources
 
+    return await _named(client, run, resources.SEMAPHORES, awaited_semaphores(run))
+
+
+async def _breakers(client: "Client", run: "Run") -> "dict[str, dict[str, Any]]":
+    """Ask for the CircuitBreakers that steps of a run wait for; one that may not be read, or is not there, is left out."""
+    from backstay.cli.views.why import awaited_breakers
+    from backstay.kube import resources
+
+    return await _named(client, run, resources.BREAKERS, awaited_breakers(run))
+
+
+async def _named(client: "Client", run: "Run", resource: "Resource", names: set[str]) -> "dict[str, dict[str, Any]]":
+    from backstay.errors import Forbidden, NotFound
+
     found: dict[str, dict[str, Any]] = {}
-    for name in sorted(awaited_semaphores(run))[:_MOST_JOBS]:
+    for name in sorted(names)[:_MOST_JOBS]:
         try:
-            found[name] = await client.get(resources.SEMAPHORES, run.namespace, name)
+            found[name] = await client.get(resource, run.namespace, name)
         except (Forbidden, NotFound):
             continue
     return found

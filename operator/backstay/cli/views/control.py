@@ -10,6 +10,8 @@ from backstay.engine.compensation import to_undo
 from backstay.engine.conditions import going_on
 from backstay.engine.model import Phase
 
+ENDING = (Phase.STOPPING, Phase.COMPENSATING, Phase.FINISHING)
+"""Phases of a run that is on its way to its end."""
 MOST_REQUESTS = 100
 """How many requests a run's spec can hold."""
 
@@ -59,7 +61,7 @@ def cancel(run: Run, reason: str, *, compensate: bool) -> Step:
         return Step(refusal=f"{run.name} was cancelled {asked} compensation, and that cannot be changed any more", mend="let it end")
     if run.is_deleted:
         return Step(refusal=f"{run.name} was deleted and is ending", mend=f"watch it with `backstay tree {run.name} -w`")
-    if run.state.run.phase in (Phase.STOPPING, Phase.COMPENSATING):
+    if run.state.run.phase in ENDING:
         ending = f"it will end {run.state.run.result}" if run.state.run.result else "it is ending"
         return Step(refusal=f"{run.name} is ending by itself already ({ending})", mend=f"watch it with `backstay tree {run.name} -w`")
     patch = {"cancel": {"compensate": compensate, **({"reason": reason} if reason else {})}}
@@ -78,12 +80,12 @@ def compensate(run: Run, reason: str) -> Step:
         return Step(
             refusal=f"{run.name} {words}: there is nothing more to undo", mend=f"`backstay history {run.name}` tells what was undone"
         )
-    if phase in (Phase.STOPPING, Phase.COMPENSATING):
+    if phase in ENDING:
         return Step(refusal=f"{run.name} is ending already", mend=f"watch it with `backstay tree {run.name} -w`")
     patch = {"compensate": {"reason": reason}}
     if not run.is_finished:
         return Step(f"{run.name} is cancelled, to be undone: {_what_follows(run, compensate=True)}", patch)
-    left = [clean(record.path) for record in to_undo(run.program, run.state.steps)] if run.program is not None else []
+    left = [clean(record.path) for record in to_undo(run.program, run.state)] if run.program is not None else []
     what = f"{listed(left)} {'are undone, in this order' if len(left) > 1 else 'is undone'}" if left else "what it did is undone"
     return Step(f"{run.name} is undone: {what}; watch it with `backstay tree {run.name} -w`", patch)
 
@@ -118,7 +120,7 @@ def _what_follows(run: Run, *, compensate: bool) -> str:
     stops = f"{active} {'are' if ' and ' in active else 'is'} stopped" if active else "nothing goes on that must be stopped"
     if not compensate:
         return f"{stops}, and what was done stays done"
-    left = [clean(record.path) for record in to_undo(run.program, run.state.steps)] if run.program is not None else []
+    left = [clean(record.path) for record in to_undo(run.program, run.state)] if run.program is not None else []
     if not left:
         return f"{stops}; nothing is to be undone" if run.program is not None else f"{stops}; then what was done is undone"
     return f"{stops}; then {listed(left)} {'are undone, in this order' if len(left) > 1 else 'is undone'}; watch it with `backstay tree {run.name} -w`"

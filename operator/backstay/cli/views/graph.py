@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from backstay.api.actions.boundary import Boundary, EscalateAction, called
 from backstay.api.actions.child import TemplateAction, WorkflowAction
 from backstay.api.actions.control import CancelAction, GotoAction
 from backstay.api.actions.iteration import ForEach, While
@@ -21,7 +22,7 @@ from backstay.api.steps import Compensate, EndAction, FailAction, RaceBranch, St
 from backstay.api.workflow import WorkflowSpec
 from backstay.cli.views.text import clean, one_line
 from backstay.engine.model import StepRecord
-from backstay.engine.paths import ROOT, handler_prefix, join, undo_path
+from backstay.engine.paths import ROOT, boundary_path, finally_path, handler_prefix, join, undo_path
 
 _TEXT = 48
 
@@ -117,11 +118,12 @@ class _Builder:
         top = self._cluster(name, "")
         start = self._vertex(top, ("start",), shape=Shape.START)
         inside = top
-        if spec.catch:
+        if spec.catch or spec.finally_:
             inside = self._cluster("body", self._phase(ROOT))
             top.members.append(inside)
         body = self._dag(spec.dag, "", inside) if spec.dag is not None else self.list(spec.steps or (), "", inside)
         body = self._handlers(spec.catch, ROOT, inside.id, body, top)
+        body = self._finally(spec.finally_, ROOT, inside.id, body, top)
         end = self._vertex(top, ("end",), shape=Shape.END)
         self._connect(((start, ""),), body.entries, top)
         self._connect(body.exits, (end,), top)
@@ -154,7 +156,9 @@ class _Builder:
         self.entries[path] = part.entries
         if step.compensate is not None:
             self._undo(step.compensate, path, anchor, cluster)
-        return self._handlers(step.catch, path, anchor, part, cluster)
+        part = self._handlers(step.catch, path, anchor, part, cluster)
+        part = self._edges(step.boundary, path, anchor, part, cluster)
+        return self._finally(step.finally_, path, anchor, part, cluster)
 
     def _action(self, step: Step, path: str, cluster: Cluster) -> tuple[str, Part]:
         """Draw what a step does. Returns what its other edges begin at, and the part."""
@@ -270,6 +274,30 @@ class _Builder:
             exits += handler.exits
         return Part(part.entries, tuple(exits))
 
+    def _edges(self, events: Sequence[Boundary], path: str, anchor: str, part: Part, cluster: Cluster) -> Part:
+        """The boundary events of a step: what takes its place and what runs beside it alike come before what follows."""
+        exits = list(part.exits)
+        for index, event in enumerate(events):
+            place = boundary_path(path, called(event, index))
+            words = _action_words(event.wait) if event.wait is not None else f"escalation {event.escalation}"
+            inner = self._cluster(words if event.interrupting else f"{words} (beside)", self._phase(place))
+            cluster.members.append(inner)
+            aside = self.list(event.steps, place, inner)
+            self.edges += [Edge(anchor, entry, words, Flow.CATCH) for entry in aside.entries]
+            exits += aside.exits
+        return Part(part.entries, tuple(exits))
+
+    def _finally(self, steps: Sequence[Step] | None, path: str, anchor: str, part: Part, cluster: Cluster) -> Part:
+        """The steps that come before a step's end, on every way out of it; where none leads on, after the step itself."""
+        if steps is None:
+            return part
+        place = finally_path(path)
+        inner = self._cluster("finally", self._phase(place))
+        cluster.members.append(inner)
+        last = self.list(steps, place, inner)
+        self._connect(part.exits or ((anchor, ""),), last.entries, cluster)
+        return Part(part.entries, last.exits if part.exits else ())
+
     def _undo(self, compensate: Compensate, path: str, anchor: str, cluster: Cluster) -> None:
         place = undo_path(path)
         if compensate.steps is not None:
@@ -338,7 +366,9 @@ def _action_words(action: object) -> str:
         case (RaceBranch(), *_):
             return "race"
         case FailAction():
-            return f"fail {action.error}"
+            return f"fail {action.error}" if action.error is not None else "raise it again"
+        case EscalateAction():
+            return f"escalate {action.code}"
         case EndAction():
             return f"end {action.result}"
         case Switch():

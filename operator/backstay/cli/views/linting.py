@@ -2,21 +2,23 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from backstay.api.validate import check_parameters, parse_run, parse_semaphore, parse_workflow
+from backstay.api.validate import check_parameters, parse_circuit_breaker, parse_run, parse_semaphore, parse_workflow
 from backstay.api.validate.calling import check_calls, unknown_calls
 from backstay.api.workflow import WorkflowSpec
 from backstay.cli.yaml_reading import BadYaml, Document, Place, read_documents
 from backstay.errors import InvalidDefinition, Problem
 from backstay.expressions.words import described, quoted, suggestion, there_are
 from backstay.handlers.workflows import judge
-from backstay.names import API_VERSION, GROUP, RUN, SEMAPHORE, WORKFLOW
+from backstay.names import API_VERSION, BREAKER, GROUP, RUN, SEMAPHORE, WORKFLOW
 
-_KINDS: Final = (WORKFLOW, RUN, SEMAPHORE)
+_KINDS: Final = (WORKFLOW, RUN, SEMAPHORE, BREAKER)
+_PARSED: Final[Mapping[str, Callable[[Any], object]]] = {SEMAPHORE: parse_semaphore, BREAKER: parse_circuit_breaker}
+"""Kinds whose own fields are all that there is to judge."""
 _FIELDS: Final = ("apiVersion", "kind", "metadata", "spec", "status")
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_NAME: Final = 253
@@ -186,9 +188,9 @@ def _judge_spec(manifest: _Manifest, workflows: Sequence[_Manifest], report: Rep
         yield from problems
         if not any(found.severity == "error" for found in problems):
             yield from _judge_calls(manifest, parse_workflow(spec), workflows, report)
-    elif manifest.kind == SEMAPHORE:
+    elif manifest.kind in _PARSED:
         try:
-            parse_semaphore(spec)
+            _PARSED[manifest.kind](spec)
         except InvalidDefinition as error:
             yield from error.problems
     else:

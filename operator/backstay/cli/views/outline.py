@@ -11,11 +11,13 @@ from enum import StrEnum
 
 from backstay.engine.model import Phase, StepRecord
 from backstay.engine.node import Node
-from backstay.engine.paths import ROOT, join
+from backstay.engine.paths import BOUNDARY, RECOVERY, ROOT, event_path, join
 from backstay.engine.program import Program
 
 _KEYS = re.compile(r"[^/:\[]+|:[^/:\[]+|\[\d+\]")
 _UNDO = ":compensate"
+_EVENT = event_path("")
+_NAMED = (":finally", RECOVERY.removeprefix(ROOT))
 
 
 class What(StrEnum):
@@ -52,8 +54,8 @@ class Item:
 
     @property
     def has_begun(self) -> bool:
-        """It has begun, or something in it."""
-        return self.record is not None or any(child.has_begun for child in self.children.values())
+        """It has begun, or something in it. What a boundary event waits for has not happened yet."""
+        return self.record is not None or any(child.has_begun for child in self.children.values() if child.key != _EVENT)
 
     def walk(self) -> Iterator["Item"]:
         """This item and all below it, in order."""
@@ -112,7 +114,7 @@ def _sort(item: Item) -> None:
 def shown_children(item: Item, *, finished: bool) -> list[Item]:
     """Return the children that a person wants to see: no undoing (it has a place of its own), no handler that was not needed,
     no case that was not taken, nothing inside what was skipped or left before it began."""
-    children = [child for child in item.children.values() if child.what is not What.UNDO]
+    children = [child for child in item.children.values() if child.what is not What.UNDO and child.key != _EVENT]
     children = [child for child in children if child.what is not What.HANDLER or child.has_begun]
     record = item.record
     if record is None:
@@ -133,6 +135,10 @@ def label(item: Item, owner: Item | None) -> str:
     """Return what an item is called; `owner` is the item that it stands in."""
     match item.what:
         case What.HANDLER:
+            if item.key in _NAMED:
+                return item.key[1:]
+            if item.key.startswith(BOUNDARY):
+                return f"boundary event {item.key.removeprefix(BOUNDARY).removeprefix('-')}"
             handlers = owner.node.handlers if owner is not None and owner.node is not None else ()
             index = int(re.sub(r"\D", "", item.key) or 0)
             return f"on {', '.join(handlers[index].errors)}" if index < len(handlers) else f"handler {index}"

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from backstay.cli.views.glyphs import BEGUN_NOTHING, glyph
 from backstay.cli.views.outline import Item, What, label, outline, shown_children, undo_items
 from backstay.cli.views.seen import Run
 from backstay.cli.views.text import Line, Span, clean, length, line, one_line
 from backstay.engine import codec
-from backstay.engine.compensation import to_undo
+from backstay.engine.compensation import kept, left, to_undo, why_left
 from backstay.engine.iterations import progress_of
 from backstay.engine.model import Fault, Phase, StepRecord
 from backstay.engine.paths import ROOT, undo_path, undone_by
@@ -150,6 +150,9 @@ def _message(record: StepRecord, now: datetime) -> str:
 # ------------------------------------------------------------------------------------------------------------------ undoing
 
 
+_OUTCOME: Final = "nobody knows whether it was done"
+
+
 def _undo_rows(root: Item, run: Run, now: datetime) -> Iterator[Row]:
     """What is being undone, what was, and what is still to be: in the order in which it happens."""
     undo = undo_items(root)
@@ -162,10 +165,12 @@ def _undo_rows(root: Item, run: Run, now: datetime) -> Iterator[Row]:
             yield from _child_rows(item.record, run, now, "  ")
     if run.program is None or not _undoes(run):
         return
-    for record in to_undo(run.program, run.state.steps):
+    for record in to_undo(run.program, run.state):
         if undo_path(record.path) not in run.state.steps:
             words = "not undone" if run.is_finished else "to be undone"
-            yield Row("", BEGUN_NOTHING, clean(record.path), words, "", "")
+            yield Row("", BEGUN_NOTHING, clean(record.path), words, "", _OUTCOME if record.outcome else "")
+    for record in kept(run.program, run.state):
+        yield Row("", BEGUN_NOTHING, clean(record.path), "kept", "", f"the pivot {clean(run.state.run.pivot)} has succeeded")
 
 
 def _undoes(run: Run) -> bool:
@@ -229,8 +234,10 @@ def tree_data(run: Run) -> dict[str, Any]:
         "outputs": record.outputs,
     }
     steps = [_item_data(item, root, run) for item in root.children.values()]
-    toundo = to_undo(run.program, run.state.steps) if run.program is not None and _undoes(run) else []
-    return {**found, "steps": steps, "toUndo": [step.path for step in toundo], "notes": list(run.notes)}
+    toundo = to_undo(run.program, run.state) if run.program is not None and _undoes(run) else []
+    lost = left(run.program, run.state) if run.program is not None and _undoes(run) else []
+    undoing = {"toUndo": [step.path for step in toundo], "left": {step.path: why_left(run.state, step) for step in lost}}
+    return {**found, "steps": steps, **undoing, "notes": list(run.notes)}
 
 
 def _item_data(item: Item, owner: Item, run: Run) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from backstay.engine.model.state import Entry, Json, State
+from backstay.engine.model.state import Entry, Fault, Json, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,41 @@ class ReleaseLock:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateDeadLetter:
+    """Write the DeadLetter of a step that gave up. Writing it twice is the same letter; `previous` names the one before, if there was one."""
+
+    name: str
+    path: str
+    kind: str
+    attempt: int
+    error: Fault
+    at: str
+    inputs: Mapping[str, Json] | None = None
+    """The resolved action, where it is known and not too large."""
+    is_cut: bool = False
+    """Whether the inputs are left out because they are too large."""
+    previous: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskCircuit:
+    """Ask a circuit breaker to let the next attempt at the step at `path` through; it has waited `since` then."""
+
+    path: str
+    name: str
+    attempt: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveCircuit:
+    """A step asks its circuit breaker no longer: its attempt is under way as a probe (`has_begun`), or it wants none any more."""
+
+    path: str
+    has_begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AddFinalizer:
     """Keep the run from vanishing before it is undone."""
 
@@ -125,6 +160,9 @@ Effect = (
     | UndoRun
     | AcquireLock
     | ReleaseLock
+    | AskCircuit
+    | LeaveCircuit
+    | CreateDeadLetter
     | AddFinalizer
     | RemoveFinalizer
 )

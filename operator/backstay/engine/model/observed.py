@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
+from backstay.api.circuit import CircuitState
 from backstay.engine.model.state import Fault, Json, Phase
 
 
@@ -34,6 +36,8 @@ class JobFact:
     stuck: Fault | None = None
     lost: Fault | None = None
     lost_pod: str = ""
+    exit_code: int | None = None
+    """How the container ended, where its exit code is why the Job failed."""
     unexplained: bool = False
     """Whether it has no Pod, and nobody has been asked yet why: too early to give it up."""
     deleting: bool = False
@@ -62,6 +66,8 @@ class CallFact:
     fault: Fault | None = None
     retry_after_seconds: float | None = None
     message: str | None = None
+    unanswered: bool = False
+    """Whether it failed after it may have reached the other side, and no answer came: what it asked for may have been done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,8 @@ class RunFact:
     """Whether it was asked to undo what it did."""
     detached: bool = False
     """Whether nobody waits for it, once it is there."""
+    kept: str = ""
+    """Why it will not be undone although it was asked to: it is past its pivot."""
     is_gone: bool = False
     """It was there and is there no longer; nothing more will be known of it."""
 
@@ -118,14 +126,56 @@ class LockFact:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetterFact:
+    """What is seen of a DeadLetter of the run: that it is there, and what is to become of it."""
+
+    name: str
+    uid: str
+    resolution: str = ""
+    """Id of its resolution; empty while nobody has said what is to become of it."""
+    action: str = ""
+    edit: Mapping[str, Json] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitFact:
+    """What is seen of a circuit breaker. One that is not there yet is made, and lets everything through.
+
+    `until` is when it lets probes through, of one that is open; `room` whether it would let another through, of one that is half open; `waits`
+    what becomes of who is not let through, where the step does not say; `why` is for people.
+    """
+
+    state: CircuitState = CircuitState.CLOSED
+    until: datetime | None = None
+    room: bool = False
+    waits: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PermitFact:
+    """What became of a step's asking to be let through as a probe: it may, or it was `answered` and may not, or nobody knows yet."""
+
+    granted: bool = False
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """Something that is asked of one step: `action` is Cancel, Complete or AddItems (`api.run.RequestAction`)."""
+    """Something that is asked of one step: `action` is one of `api.run.RequestAction`."""
 
     id: str
     step: str
     action: str
     items: tuple[Json, ...] = ()
     reason: str = ""
+    edit: Mapping[str, Json] | None = None
+    """With Retry: a JSON merge patch (RFC 7396) over the resolved action, for every later attempt."""
+    outputs: Mapping[str, Json] | None = None
+    """With Skip: what the step shows as its outputs."""
+    compensate: bool = False
+    """With Cancel: whether what was completed inside the step is undone before the run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +220,9 @@ class Observations:
     """Jobs that could not be created yet and are tried again: what stands in the way, mostly a Hold, by name."""
     locks: Mapping[str, LockFact] = field(default_factory=dict)
     """The locks that were asked for, by the path of the step."""
+    letters: Mapping[str, DeadLetterFact] = field(default_factory=dict)
+    """The DeadLetters of the run by name."""
+    circuits: Mapping[str, CircuitFact] = field(default_factory=dict)
+    """The circuit breakers that the run's workflow names, by name."""
+    permits: Mapping[str, PermitFact] = field(default_factory=dict)
+    """What became of asking a breaker, by the path of the step that asked."""

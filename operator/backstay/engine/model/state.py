@@ -1,6 +1,6 @@
 """What the engine knows of a run: phases, errors, records, journal entries, and the state that is the fold of these."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -18,7 +18,9 @@ class Phase(StrEnum):
     WAITING = "Waiting"
     RETRYING = "Retrying"
     STOPPING = "Stopping"
+    PAUSED = "Paused"
     CATCHING = "Catching"
+    FINISHING = "Finishing"
     COMPENSATING = "Compensating"
     SUCCEEDED = "Succeeded"
     CAUGHT = "Caught"
@@ -28,6 +30,8 @@ class Phase(StrEnum):
     COMPENSATED = "Compensated"
 
 
+UNKNOWN = "Unknown"
+"""What `StepRecord.outcome` says of work that may have been done."""
 DONE = frozenset({Phase.SUCCEEDED, Phase.CAUGHT, Phase.SKIPPED, Phase.COMPENSATED})
 """The step is behind us, and what comes after it may begin."""
 ENDED = DONE | {Phase.FAILED, Phase.CANCELLED}
@@ -100,6 +104,8 @@ class StepRecord:
     with commas between."""
     handler: int | None = None
     """Which catch is, or was, handling its error."""
+    boundary: int | None = None
+    """Which boundary event has interrupted it: its steps run, or ran, in the place of the step's own."""
     then: Phase | None = None
     """What a step that is being stopped becomes: Failed (then retries and handlers are looked at), Cancelled, Skipped (Cancelled, and the run
     goes on after it) or Succeeded. Of one that is Retrying: Running where the same attempt runs again. Of one that is Running: Succeeded
@@ -130,12 +136,31 @@ class StepRecord:
     """The lock that it wants or has: name, and key and scope where they are not the default."""
     locked_at: datetime | None = None
     """Since when it has its lock; without it, it waits for it, or never got it."""
+    circuit: str | None = None
+    """The circuit breaker that it waits for; while an attempt is under way, the one that has let it through as a probe."""
     starting_since: datetime | None = None
     """From when its startTimeout counts, where that is not the beginning of the attempt."""
     goto: str | None = None
     """Where the run goes on after it, where that is not the next step: the path, without a lap, of a step in this list or one around it."""
     visit: int = 0
     """Of a step that a goto has led back to: how often it has begun."""
+    outcome: str | None = None
+    """Unknown where an attempt may have done its work and nobody knows: it was cut off, or no answer came. Success clears it, a later failure does not."""
+    undoing: bool | None = None
+    """True of a step that was cancelled so that what was completed inside it is undone before the run goes on."""
+    edits: Sequence[Mapping[str, Json]] | None = None
+    """What people have changed of its action: JSON merge patches (RFC 7396) over what it resolves to, for every later attempt."""
+    resumed_at: datetime | None = None
+    """When a person last had it tried again: its timeout and its retries count from then."""
+    tries: Mapping[str, int] | None = None
+    """How many attempts have failed for each rule of its retry, by position; and `before` a person had it tried again."""
+    decision: str | None = None
+    """Of a transaction: Commit or Abort, once it is decided. Nothing changes it any more."""
+    finishing: Phase | None = None
+    """The phase that it ends in once its `finally` has ended. Succeeded, too, of one that has Failed because that failed: its work was done."""
+    letter: Mapping[str, str] | None = None
+    """The DeadLetter that it wrote last: its `name`, that of the `previous` one, when it gave up (`at`), what of it was `omitted`, its `uid` once
+    it is there; the id of a resolution that was `refused`, and `why`; and its `outcome`, `by` whom, once the step has gone on or was given up."""
 
     @property
     def is_done(self) -> bool:
@@ -144,8 +169,15 @@ class StepRecord:
 
     @property
     def is_joined(self) -> bool:
-        """Its join is met, so what follows has begun; the rest of it goes on."""
+        """Its join is met, so what follows has begun; the rest of it goes on, or its `finally`."""
+        if self.phase is Phase.FINISHING:
+            return self.finishing is Phase.SUCCEEDED and self.sequence > 0
         return self.phase is Phase.RUNNING and self.then is Phase.SUCCEEDED
+
+    @property
+    def has_succeeded(self) -> bool:
+        """It did what it was for, whatever became of its `finally`, and whether it was undone since."""
+        return self.phase in (Phase.SUCCEEDED, Phase.COMPENSATED) or self.finishing is Phase.SUCCEEDED
 
     @property
     def has_ended(self) -> bool:
@@ -173,6 +205,10 @@ class RunRecord:
     error: Fault | None = None
     revision_name: str = ""
     revision_number: int = 0
+    pivot: str = ""
+    """The pivot that has succeeded first: from then on nothing is undone any more."""
+    recovery: str | None = None
+    """The run that was started because this one has failed."""
 
     @property
     def is_finished(self) -> bool:

@@ -7,6 +7,7 @@ from backstay.engine.steps.block import Block
 from backstay.engine.steps.cancel import Cancel
 from backstay.engine.steps.dag import DagStep
 from backstay.engine.steps.end import End
+from backstay.engine.steps.escalate import Escalate
 from backstay.engine.steps.fail import Fail
 from backstay.engine.steps.for_each import ForEachStep
 from backstay.engine.steps.goto import Goto
@@ -19,6 +20,8 @@ from backstay.engine.steps.resource import ResourceStep
 from backstay.engine.steps.set import Set
 from backstay.engine.steps.switch import SwitchStep
 from backstay.engine.steps.template import TemplateStep
+from backstay.engine.steps.transaction import TransactionStep
+from backstay.engine.steps.undo import Undo
 from backstay.engine.steps.wait import Wait
 from backstay.engine.steps.workflow import ChildRun
 
@@ -35,11 +38,14 @@ KINDS: Final[dict[str, Kind]] = {
     "race": Race(),
     "goto": Goto(),
     "cancel": Cancel(),
+    "undo": Undo(),
     "forEach": ForEachStep(),
     "while": Loop(),
     "workflow": ChildRun(),
     "template": TemplateStep(),
+    "transaction": TransactionStep(),
     "fail": Fail(),
+    "escalate": Escalate(),
     "end": End(),
 }
 """By the name of the action's field in `api.steps.Step`, as users write it."""

@@ -25,7 +25,7 @@ from datetime import timedelta
 from typing import Any
 
 from backstay.api.base import format_duration
-from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed
+from backstay.engine.lifecycle import begin_stopping, begun, fail, note_unknown, succeed
 from backstay.engine.model import CallFact, CallState, Fault, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
@@ -53,11 +53,15 @@ class Call(ABC):
         """Look at what a call came to: what is kept of it as outputs, or a fault that makes the attempt fail. Must not raise."""
         return outputs, None
 
+    def is_unanswered(self, fact: CallFact) -> bool:
+        """Tell whether a call may have reached the other side, which did not say what became of it."""
+        return fact.unanswered
+
     def begin(self, turn: Turn, node: Node, path: str) -> None:
-        self._attempt(turn, node, path, 1, begun(turn, node))
+        self._attempt(turn, node, path, 1, begun(turn, node, path))
 
     def _attempt(self, turn: Turn, node: Node, path: str, attempt: int, changes: Mapping[str, Any]) -> None:
-        inputs = dict(self.inputs(turn, node, path))
+        inputs = dict(self.inputs(turn, node, path)) | (node.tells(turn, path) if node.tells else {})
         if fault := too_large(f"{node.kind} call", inputs):
             fail(turn, node, path, fault)
             return
@@ -97,6 +101,10 @@ class Call(ABC):
         if fact.state is CallState.SUCCEEDED and fault is None:
             succeed(turn, record.path, outputs=outputs, error=None)
             return
+        if self.is_unanswered(fact):
+            note_unknown(turn, record, "no answer came, and what was asked for may have been done")
+        elif fact.state is CallState.SUCCEEDED and fault is not None and fault.type == "InvalidOutput":
+            note_unknown(turn, record, "it was answered well, and what was answered cannot be taken")
         pause = None if fact.retry_after_seconds is None else timedelta(seconds=fact.retry_after_seconds)
         fail(turn, node, record.path, fault or Fault("CallFailed", "The call failed"), after=pause)
 

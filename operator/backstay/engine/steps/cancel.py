@@ -19,7 +19,7 @@ from backstay.engine import lifecycle
 from backstay.engine.lifecycle import begun, succeed
 from backstay.engine.model import Phase, StepRecord
 from backstay.engine.node import Instant, Nesting, Node
-from backstay.engine.paths import join, prefix_of, static
+from backstay.engine.paths import is_within, join, prefix_of, static
 from backstay.engine.scopes import Scope
 from backstay.engine.turn import Turn
 
@@ -51,7 +51,7 @@ def carry_out(turn: Turn) -> None:
         if record.kind == KIND and record.phase is Phase.RUNNING and (node := turn.program.node(record.path)):
             for target in list(_going(turn, node, record.path)):
                 if (aim := turn.program.node(target.path)) is not None and not turn.steps[target.path].has_ended:
-                    lifecycle.cancel(turn, aim, turn.steps[target.path], f"cancelled by {record.path}")
+                    lifecycle.cancel(turn, aim, turn.steps[target.path], f"cancelled by {record.path}", undo=node.body.compensate)
 
 
 def _going(turn: Turn, node: Node, path: str) -> Iterator[StepRecord]:
@@ -64,5 +64,13 @@ def _going(turn: Turn, node: Node, path: str) -> Iterator[StepRecord]:
     return (
         record
         for record in turn.steps.values()
-        if not record.has_ended and static(record.path) == aim and prefix_of(record.path, home[0].segments) == prefix
+        if not record.has_ended
+        and static(record.path) == aim
+        and prefix_of(record.path, home[0].segments) == prefix
+        and not _waits_for(record.path, path)
     )
+
+
+def _waits_for(outer: str, path: str) -> bool:
+    """Tell whether a step cannot end before the `cancel` at a path: it is around the finally that the `cancel` is in."""
+    return is_within(path, outer) and ":finally/" in path[len(outer) :]

@@ -23,7 +23,9 @@ Example:
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from graphlib import TopologicalSorter
+from operator import or_
 
 from backstay.api.actions.structures import Awaited, Dag, Dependency
 from backstay.engine import lifecycle
@@ -48,6 +50,14 @@ class Body:
     """Each step after those it depends on."""
     heirs: Mapping[str, tuple[str, ...]]
     """By the name of a step: those that deal with it, should it fail."""
+    place: Mapping[str, int]
+    """Where each step is in `order`, by name."""
+    before: Mapping[str, int]
+    """By the name of a step: all that it depends on, however far, as a set of bits by their places. 5,000 steps take 3 MB at most."""
+
+    def depends(self, one: str, other: str) -> bool:
+        """Tell whether a step depends on another one, directly or over others."""
+        return bool(self.before.get(one, 0) >> self.place.get(other, 0) & 1)
 
 
 class DagStep:
@@ -64,7 +74,13 @@ class DagStep:
             for item in step.depends_on:
                 if item.outcome in _DEALS_WITH:
                     heirs[item.step] = (*heirs.get(item.step, ()), step.name)
-        return Body(nodes, action.fail_fast, tuple(by_name[name] for name in graph.static_order()), heirs)
+        order = tuple(graph.static_order())
+        place = {name: index for index, name in enumerate(order)}
+        before: dict[str, int] = {}
+        for name in order:
+            needed = [item.step for item in by_name[name].depends_on]
+            before[name] = reduce(or_, (before[other] | 1 << place[other] for other in needed), 0)
+        return Body(nodes, action.fail_fast, tuple(by_name[name] for name in order), heirs, place, before)
 
     def begin(self, turn: Turn, node: Node, path: str) -> None:
         record = turn.change_step("StepStarted", path, phase=Phase.RUNNING, **begun(turn, node))

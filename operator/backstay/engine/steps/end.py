@@ -34,12 +34,13 @@ class End(Instant):
     def begin(self, turn: Turn, node: Node, path: str) -> None:
         words = turn.evaluate_text(node.body.message, path)
         succeed(turn, path, **begun(turn, node) | {"deadline_at": None})
+        over = {"phase": Phase.STOPPING, "reason": words, "message": words, "deadline_at": turn.ends_by()}
         if node.body.result is EndResult.SUCCEEDED:
-            turn.end("RunStopping", phase=Phase.STOPPING, result=Phase.SUCCEEDED, compensate=False, reason=words, message=words)
+            turn.end("RunStopping", result=Phase.SUCCEEDED, compensate=False, **over)
             return
         fault = Fault("Ended", "Ended by the workflow", words, path)
         undo = turn.program.spec.on_failure.compensate
-        turn.end("RunStopping", phase=Phase.STOPPING, result=Phase.FAILED, compensate=undo, reason=words, message=words, error=fault)
+        turn.end("RunStopping", result=Phase.FAILED, compensate=undo, error=fault, **over)
 
     def proceed(self, turn: Turn, node: Node, record: StepRecord) -> None:
         """An `end` is done as soon as it has begun."""

@@ -33,6 +33,7 @@ import orjson
 
 from backstay.api.actions.iteration import ForEach
 from backstay.engine import lifecycle
+from backstay.engine.compensation import Reach, holds_something
 from backstay.engine.iterations import Progress, forget_oldest, progress_of, stop_iterations, too_many
 from backstay.engine.lifecycle import Outcome, advance_list, begun, stop_list, succeed
 from backstay.engine.model import Fault, Json, Phase, StepRecord, broken_expression
@@ -66,7 +67,7 @@ class Body:
     add: Bound | None
     until: Bound | None
     keeps: bool
-    """Whether something inside says how to undo it: then no iteration is forgotten."""
+    """Whether something inside says how to undo it: then no iteration is forgotten that may have to be undone."""
 
 
 class ForEachStep:
@@ -140,7 +141,10 @@ class ForEachStep:
         progress = progress_of(turn.steps[path])
         for index in progress.active:
             if index in progress.stopping:
-                if stop_list(turn, node.body.nodes, iteration(path, index)):
+                inside = iteration(path, index)
+                if stop_list(turn, node.body.nodes, inside) and (
+                    index not in progress.undoing or lifecycle.advance_undoing(turn, Reach(inside=inside))
+                ):
                     self._settle(turn, node, path, index, Outcome.STOPPED, None)
                 continue
             outcome, fault, target = advance_list(turn, node.body.nodes, iteration(path, index))
@@ -161,9 +165,8 @@ class ForEachStep:
                 changes, progress = self._gathered(turn, node, record, progress, index)
             except EvaluationError as error:
                 fault = broken_expression(error, iteration(path, index))
-        progress = progress.settled(index, fault, cancelled=outcome is Outcome.STOPPED)
-        if not node.body.keeps:
-            progress = forget_oldest(turn, path, progress)
+        holds = node.body.keeps and holds_something(turn.program, turn, iteration(path, index))
+        progress = forget_oldest(turn, path, progress.settled(index, fault, cancelled=outcome is Outcome.STOPPED, holds=holds))
         how = "cancelled" if outcome is Outcome.STOPPED else "failed" if fault else "done"
         turn.change_step("IterationEnded", path, iterations=progress.to_json(), reason=f"[{index}] {how}", **changes)
         return fault

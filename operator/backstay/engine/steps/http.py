@@ -38,8 +38,9 @@ from typing import Any, Final
 import orjson
 
 from backstay.api.actions.http import DROPPED, HttpAction, HttpHeader, matches_status
-from backstay.engine.model import Fault, Json, StepRecord, broken_expression
+from backstay.engine.model import CallFact, Fault, Json, StepRecord, broken_expression
 from backstay.engine.node import Nesting, Node
+from backstay.engine.policies import editing
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.steps.call import Call
 from backstay.engine.turn import Turn
@@ -54,6 +55,7 @@ DEFAULT_TIMEOUT: Final = timedelta(minutes=1)
 """How long an attempt may take where no attemptTimeout says so: a server that accepts a connection and never answers holds up nobody for ever."""
 BUSY: Final = ("408", "425", "429", "5xx")
 """Statuses that pass by themselves (RFC 9110, 15.5.9 and 15.6; RFC 8470; RFC 6585)."""
+GATEWAY: Final = (502, 504)
 RESPONSE: Final = "response"
 _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
 
@@ -118,15 +120,26 @@ class Http(Call):
         )
 
     def inputs(self, turn: Turn, node: Node, path: str) -> Mapping[str, Json]:
-        body: Body = node.body
         limit = node.attempt_timeout or DEFAULT_TIMEOUT
-        inputs: dict[str, Json] = {**body.plain, "url": _url(turn, body, path), "limitSeconds": limit.total_seconds()}
-        if body.headers:
-            inputs["headers"] = [_resolved(turn, header, path) for header in body.headers]
-        sent = turn.evaluate(body.body, path)
+        inputs = editing.edited(turn, "http", path, self.resolved(turn, node, path)) | {"limitSeconds": limit.total_seconds()}
+        if "headers" in inputs:
+            inputs["headers"] = [_sent(header) for header in inputs["headers"]]
+        sent = inputs.pop("body", None)
         if sent is not None:
             inputs["text" if isinstance(sent, str) else "json"] = sent
         return inputs
+
+    def resolved(self, turn: Turn, node: Node, path: str) -> dict[str, Json]:
+        body: Body = node.body
+        found: dict[str, Json] = {**body.plain, "url": _url(turn, body, path)}
+        if body.headers:
+            found["headers"] = [_resolved(turn, header, path) for header in body.headers]
+        sent = turn.evaluate(body.body, path)
+        return found if sent is None else {**found, "body": sent}
+
+    def is_unanswered(self, fact: CallFact) -> bool:
+        """A gateway that had no answer says nothing of what the server behind it did (RFC 9110, 15.6.3 and 15.6.5)."""
+        return fact.unanswered or int((fact.outputs or {}).get("status", 0)) in GATEWAY
 
     def judge(self, turn: Turn, node: Node, record: StepRecord, outputs: Json) -> tuple[Json, Fault | None]:
         answer = Answer(turn, node, record, outputs)
@@ -145,8 +158,16 @@ def _header(header: HttpHeader, scope: Scope) -> Header:
 
 def _resolved(turn: Turn, header: Header, path: str) -> dict[str, Json]:
     if header.value is None:
-        return {"name": header.name, "secret": header.secret, **({"prefix": header.prefix} if header.prefix else {})}
+        source: Json = {"secretKeyRef": header.secret}
+        return {"name": header.name, "valueFrom": source, **({"prefix": header.prefix} if header.prefix else {})}
     return {"name": header.name, "value": turn.evaluate_text(header.value, path)}
+
+
+def _sent(header: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a resolved header as the executor wants it."""
+    found = dict(header)
+    source = found.pop("valueFrom", None)
+    return {**found, "secret": source["secretKeyRef"]} if source else found
 
 
 # -------------------------------------------------------------------------------------------------------------------------- URL

@@ -21,6 +21,7 @@ Example:
       timeout: 10m
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -30,11 +31,12 @@ import orjson
 from backstay.api.actions.job import JobAction
 from backstay.api.base import format_duration
 from backstay.api.faults import DISRUPTIONS
-from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed, waited
+from backstay.engine.lifecycle import begin_stopping, begun, fail, note_unknown, succeed, unknown, waited
 from backstay.engine.model import Fault, Hold, JobFact, JobState, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
-from backstay.engine.policies import attempts
+from backstay.engine.paths import finished_by
+from backstay.engine.policies import attempts, editing
 from backstay.engine.policies.disruption import MAX_DISRUPTIONS, delay_after, words_of
 from backstay.engine.policies.inputs import too_large
 from backstay.engine.scopes import Bound, Scope, bind
@@ -61,6 +63,8 @@ class Body:
     template: Bound | None
     plain: dict[str, Json]
     start_timeout: timedelta
+    exit_codes: Mapping[int, str]
+    """Error types by exit code."""
 
 
 class Job:
@@ -86,16 +90,26 @@ class Job:
         env_from = bind([item.to_json() for item in action.env_from], scope) if action.env_from else None
         mounts = compile_mounts(action.workspaces, nesting.workspaces, scope)
         return Body(
-            texts, lists, env, env_from, mounts, template, plain, action.start_timeout or nesting.defaults.start_timeout or START_TIMEOUT
+            texts,
+            lists,
+            env,
+            env_from,
+            mounts,
+            template,
+            plain,
+            action.start_timeout or nesting.defaults.start_timeout or START_TIMEOUT,
+            {int(code): error for code, error in action.exit_codes.items()},
         )
 
     # ------------------------------------------------------------------------------------------------------ beginning
 
     def begin(self, turn: Turn, node: Node, path: str) -> None:
-        self._attempt(turn, node, path, 1, {"attempt_started_at": turn.now, **begun(turn, node)})
+        self._attempt(turn, node, path, 1, {"attempt_started_at": turn.now, **begun(turn, node, path)})
 
     def _attempt(self, turn: Turn, node: Node, path: str, attempt: int, changes: dict[str, Any], disruptions: int = 0) -> None:
-        inputs = self._inputs(turn, node.body, path)
+        inputs = self._inputs(turn, node, path) | (node.tells(turn, path) if node.tells else {})
+        if told := turn.undone(path):
+            inputs["compensates"] = told
         if fault := too_large("job", inputs):
             fail(turn, node, path, fault)
             return
@@ -113,8 +127,12 @@ class Job:
         self._wake_for_timers(turn, node, turn.steps[path])
         turn.wake(turn.now + CONFIRM_AFTER)
 
-    def _inputs(self, turn: Turn, body: Body, path: str) -> dict[str, Json]:
+    def _inputs(self, turn: Turn, node: Node, path: str) -> dict[str, Json]:
         """Resolve the action: what a deed needs stands in the written state until the deed is confirmed."""
+        return editing.edited(turn, "job", path, self.resolved(turn, node, path)) | resolve(turn, node.body.mounts, path)
+
+    def resolved(self, turn: Turn, node: Node, path: str) -> dict[str, Json]:
+        body: Body = node.body
         names = {"working_dir": "workingDir"}
         inputs: dict[str, Json] = dict(body.plain)
         inputs |= {names.get(name, name): turn.evaluate_text(bound, path) for name, bound in body.texts.items()}
@@ -126,7 +144,6 @@ class Job:
             ]
         if body.env_from is not None:
             inputs["envFrom"] = turn.evaluate(body.env_from, path)
-        inputs |= resolve(turn, body.mounts, path)
         if body.template is not None:
             inputs["template"] = turn.evaluate(body.template, path)
         return inputs
@@ -172,15 +189,20 @@ class Job:
         elif error is None and fact.fault is not None and fact.fault.type in DISRUPTIONS:
             self._robbed(turn, node, record, fact.fault, fact.lost_pod)
         else:
-            fail(turn, node, record.path, error or fact.fault or Fault("ExitCode", "The container failed"))
+            if fact.state is JobState.SUCCEEDED and error is not None and error.type == "InvalidOutput":
+                note_unknown(turn, record, "its container ended well, and what it left cannot be taken")
+            fail(turn, node, record.path, error or _of_exit_code(node.body, fact) or Fault("ExitCode", "The container failed"))
 
     def _deleted(self, turn: Turn, node: Node, record: StepRecord) -> None:
-        """Somebody deleted the Job; or the garbage collector did, because the run is deleted in the foreground while it is being undone."""
+        """Somebody deleted the Job; or the garbage collector did, because the run is deleted in the foreground while it is being undone, or carries a
+        finally through."""
         detail = f"Job {record.job} was there and is no more; somebody deleted it before its result was known"
         fault = Fault("JobDeleted", "The Job was deleted", detail)
-        if turn.run.phase is Phase.COMPENSATING and turn.observations.wish.delete:
+        goes_on = turn.run.phase in (Phase.COMPENSATING, Phase.FINISHING) or finished_by(record.path) is not None
+        if goes_on and turn.observations.wish.delete:
             self._robbed(turn, node, record, fault, "")
         else:
+            note_unknown(turn, record, "its Job is gone, and with it what its container would have said")
             fail(turn, node, record.path, fault)
 
     def _disrupted(self, turn: Turn, node: Node, record: StepRecord, fault: Fault, pod: str) -> None:
@@ -191,14 +213,14 @@ class Job:
             return
         words = f"{fault.type}: {fault.detail or fault.title}"
         message = f"Waiting for another pod: {words} ({words_of(count)}, at most {MAX_DISRUPTIONS})"
-        turn.change_step(
-            "StepDisrupted", record.path, disruptions=count, lost_pod=pod, message=message, held_since=turn.now, reason=message
-        )
+        told: dict[str, Any] = {"message": message, "held_since": turn.now, **_after_losing(turn, fault)}
+        turn.change_step("StepDisrupted", record.path, disruptions=count, lost_pod=pod, reason=message, **told)
 
     def _robbed(self, turn: Turn, node: Node, record: StepRecord, fault: Fault, pod: str) -> None:
         """The Job has failed, because Kubernetes counts what happened as a failure of its pod: the engine runs the attempt again."""
         count = record.disruptions + (not pod or pod != record.lost_pod)
         if count > MAX_DISRUPTIONS:
+            note_unknown(turn, record, "its pod was lost, and with it what its container would have said")
             fail(turn, node, record.path, _too_many(fault, count))
             return
         due = turn.now + delay_after(count)
@@ -216,6 +238,7 @@ class Job:
             message=None,
             inputs=None,
             reason=reason,
+            **_after_losing(turn, fault),
         )
         turn.wake(due)
 
@@ -301,6 +324,17 @@ def _words_of(obstacle: Fault | None) -> str | None:
     if obstacle is None:
         return None
     return f"{obstacle.title if isinstance(obstacle, Hold) else obstacle.type}: {obstacle.detail}"
+
+
+def _of_exit_code(body: Body, fact: JobFact) -> Fault | None:
+    """Return why a Job failed: by its container's exit code, where the step says what that means."""
+    named = body.exit_codes.get(fact.exit_code or 0)
+    return fact.fault if named is None or fact.fault is None else Fault(named, fact.fault.title, fact.fault.detail)
+
+
+def _after_losing(turn: Turn, fault: Fault) -> dict[str, Any]:
+    """Return what changes of an attempt whose pod is lost; one that its node turned away has not begun."""
+    return {} if fault.type == "Unschedulable" else unknown(turn)
 
 
 def _too_many(fault: Fault, count: int) -> Fault:

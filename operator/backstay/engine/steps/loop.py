@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from backstay.api.actions.iteration import While
 from backstay.engine import lifecycle
+from backstay.engine.compensation import holds_something
 from backstay.engine.iterations import Progress, forget_oldest, progress_of, stop_iterations, too_many
 from backstay.engine.lifecycle import Outcome, advance_list, begun, succeed
 from backstay.engine.model import Json, Phase, StepRecord
@@ -41,7 +42,7 @@ class Body:
     until: Bound | None
     most: int
     keeps: bool
-    """Whether something inside says how to undo it: then no iteration is forgotten."""
+    """Whether something inside says how to undo it: then no iteration is forgotten that may have to be undone."""
 
 
 class Loop:
@@ -89,10 +90,10 @@ class Loop:
 
     def _settle(self, turn: Turn, node: Node, path: str, progress: Progress, index: int, *, cancelled: bool) -> None:
         """An iteration has ended: count it, and begin the next one in the same entry, or be done."""
-        after = progress.settled(index, None, cancelled=cancelled)
+        holds = node.body.keeps and holds_something(turn.program, turn, iteration(path, index))
+        after = progress.settled(index, None, cancelled=cancelled, holds=holds)
         enough = cancelled or not self._goes_on(turn, node, path, index + 1)
-        if not node.body.keeps:
-            after = forget_oldest(turn, path, after)
+        after = forget_oldest(turn, path, after)
         if enough:
             succeed(turn, path, iterations=after.to_json())
         elif after.next >= node.body.most:

@@ -32,9 +32,11 @@ from backstay.engine.lifecycle import fail
 from backstay.engine.model import Fault, Json
 from backstay.engine.node import Nesting, Node
 from backstay.engine.paths import undone_by
+from backstay.engine.policies import editing
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.steps.call import Call
 from backstay.engine.turn import Turn
+from backstay.errors import EvaluationError
 from backstay.expressions.format import to_text
 from backstay.names import digest
 
@@ -78,7 +80,10 @@ class ResourceStep(Call):
 
     def inputs(self, turn: Turn, node: Node, path: str) -> Mapping[str, Json]:
         body: Body = node.body
-        what = turn.evaluate(body.what, path)
+        action = editing.edited(turn, "resource", path, self.resolved(turn, node, path))
+        if body.act not in action:
+            raise EvaluationError(f"edit: {body.act} is missing; an edit changes what is done, and a step of its own does something else")
+        what, own, force = action[body.act], action.get("own"), action.get("force", False)
         for place, words in mistakes(body.act, what):
             raise _Impossible(f"{body.act}.{place}: {words}")
         inputs: dict[str, Json] = {"act": body.act, "target": _target(turn, body.act, what, path)}
@@ -88,12 +93,17 @@ class ResourceStep(Call):
             kind = "merge" if what.get("merge") is not None else "json"
             inputs |= {"patchKind": kind, "patch": what[kind]}
         inputs |= {key: what[key] for key in _PLAIN if body.act not in MAKES and what.get(key) is not None}
-        inputs |= {key: value for key, value in (("own", body.own), ("force", body.force)) if value is not None and body.act in MAKES}
+        inputs |= {key: value for key, value in (("own", own), ("force", force)) if value is not None and body.act in MAKES}
         if body.later.template.value:
             inputs |= body.later.template.value
             data = turn.seen(body.later, path)
             inputs["data"] = {name: value for name, value in data.items() if name != OBJECT}
         return inputs
+
+    def resolved(self, turn: Turn, node: Node, path: str) -> dict[str, Json]:
+        body: Body = node.body
+        given = {"own": body.own if body.act in MAKES else None, "force": body.force or None}
+        return {body.act: turn.evaluate(body.what, path), **{name: value for name, value in given.items() if value is not None}}
 
 
 def _target(turn: Turn, act: str, what: Mapping[str, Any], path: str) -> dict[str, Json]:

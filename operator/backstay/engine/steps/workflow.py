@@ -35,19 +35,19 @@ from typing import Any, Final
 
 from backstay.api.actions.child import WorkflowAction
 from backstay.api.base import format_duration
-from backstay.engine.lifecycle import begin_stopping, begun, fail, succeed
+from backstay.engine.lifecycle import begin_stopping, begun, fail, note_unknown, succeed
 from backstay.engine.model import Fault, Json, Phase, RunFact, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
-from backstay.engine.paths import undone_by
-from backstay.engine.policies import attempts
+from backstay.engine.paths import RECOVERY, undone_by
+from backstay.engine.policies import attempts, editing
 from backstay.engine.policies.inputs import too_large
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.turn import Turn
 from backstay.errors import EvaluationError
 from backstay.names import child_name
 
-UNDO: Final = "undo"
+UNDO: Final = "undoChild"
 """Kind of the step that undoes a child run."""
 CONFIRM_AFTER: Final = timedelta(seconds=10)
 """The child's UID enters the status with the next write; a write of its own is made for a child that goes on for longer."""
@@ -63,6 +63,8 @@ class Body:
     template: str | None
     params: Bound
     wait: bool
+    undo: bool
+    """Whether it is undone with the run that started it."""
 
 
 class ChildRun:
@@ -72,16 +74,16 @@ class ChildRun:
 
     def compile(self, action: WorkflowAction, path: str, scope: Scope, nesting: Nesting) -> Body:
         version = None if action.version is None else bind(action.version, scope)
-        return Body(bind(action.name, scope), version, action.template, bind(action.params, scope), action.wait)
+        return Body(bind(action.name, scope), version, action.template, bind(action.params, scope), action.wait, action.is_undone)
 
     # ------------------------------------------------------------------------------------------------------ beginning
 
     def begin(self, turn: Turn, node: Node, path: str) -> None:
-        self._attempt(turn, node, path, 1, begun(turn, node))
+        self._attempt(turn, node, path, 1, begun(turn, node, path))
 
     def _attempt(self, turn: Turn, node: Node, path: str, attempt: int, changes: dict[str, Any]) -> None:
-        inputs = self._inputs(turn, node.body, path)
-        fault = _too_deep(turn, inputs) or too_large("child run", inputs)
+        inputs = self._inputs(turn, node, path)
+        fault = _too_deep(turn, inputs) or _in_a_circle(turn, path, inputs) or too_large("child run", inputs)
         if fault is not None:
             fail(turn, node, path, fault)
             return
@@ -100,20 +102,28 @@ class ChildRun:
         turn.wake(turn.now + CONFIRM_AFTER)
         attempts.wake_at_end(turn, node, record)
 
-    def _inputs(self, turn: Turn, body: Body, path: str) -> dict[str, Json]:
+    def _inputs(self, turn: Turn, node: Node, path: str) -> dict[str, Json]:
         """Resolve the action: what a deed needs stands in the written state until the deed is confirmed."""
-        name = turn.evaluate_text(body.name, path)
+        action = editing.edited(turn, "workflow", path, self.resolved(turn, node, path))
+        name = str(action["name"])
         if not _OBJECT_NAME.fullmatch(name):
             raise EvaluationError(
                 f"workflow.name: {name[:80]!r} is no name of a Workflow; names have lower-case letters, digits, '-' and '.'"
             )
         workflow: dict[str, Json] = {"name": name}
+        if "version" in action:
+            workflow["revision"] = _number(action["version"])
+        if "template" in action:
+            workflow["template"] = action["template"]
+        found: dict[str, Json] = {"workflow": workflow, "parameters": action.get("params", {})}
+        return found if node.body.wait else {**found, "detached": "undo" if node.body.undo else True}
+
+    def resolved(self, turn: Turn, node: Node, path: str) -> dict[str, Json]:
+        body: Body = node.body
+        found: dict[str, Json] = {"name": turn.evaluate_text(body.name, path), "params": turn.evaluate(body.params, path)}
         if body.version is not None:
-            workflow["revision"] = _number(turn.evaluate(body.version, path))
-        if body.template is not None:
-            workflow["template"] = body.template
-        found: dict[str, Json] = {"workflow": workflow, "parameters": turn.evaluate(body.params, path)}
-        return found if body.wait else {**found, "detached": True}
+            found["version"] = turn.evaluate(body.version, path)
+        return found if body.template is None else {**found, "template": body.template}
 
     # ------------------------------------------------------------------------------------------------------ going on
 
@@ -136,6 +146,8 @@ class ChildRun:
             attempts.wake_at_end(turn, node, record)
 
     def _ended(self, turn: Turn, node: Node, record: StepRecord, fact: RunFact) -> None:
+        if fact.is_gone:
+            note_unknown(turn, record, f"run {fact.name} is gone, and with it how it ended")
         if fact.phase is not Phase.SUCCEEDED or fact.is_gone:
             fail(turn, node, record.path, _fault_of(record, fact))
             return
@@ -183,6 +195,11 @@ class UndoChild:
         fact = own_fact(turn, record)
         if fact is not None and fact.phase is Phase.COMPENSATED and not fact.is_gone:
             succeed(turn, record.path)
+        elif fact is not None and fact.detached and fact.is_finished and fact.phase in (Phase.FAILED, Phase.CANCELLED) and not fact.is_gone:
+            succeed(turn, record.path, reason=f"run {fact.name} has ended as {fact.phase}: it has undone itself")
+        elif fact is not None and fact.kept and not fact.is_gone:
+            detail = f"run {fact.name} stays as it is: {fact.kept}"
+            fail(turn, node, record.path, Fault("ChildFailed", "The child run is not undone", detail, record.path))
         elif fact is not None and (fact.is_gone or (fact.is_finished and fact.phase is not Phase.SUCCEEDED)):
             fail(turn, node, record.path, _not_undone(record, fact))
         elif fact is not None:
@@ -266,6 +283,16 @@ def _too_deep(turn: Turn, inputs: dict[str, Json]) -> Fault | None:
     shown = " > ".join(names if len(names) <= 12 else [*names[:6], "…", *names[-5:]])
     detail = f"child runs may nest {identity.most_depth} deep (setting max_child_depth), and this one would be the next: {shown}"
     return Fault("LimitExceeded", "Child runs nest too deep", detail)
+
+
+def _in_a_circle(turn: Turn, path: str, inputs: dict[str, Json]) -> Fault | None:
+    """Return the fault of a recovery that is, or is a part of, what has failed: it would fail again, and start itself for ever."""
+    chain = (*turn.identity.callers, turn.identity.workflow)
+    title = title_of(inputs["workflow"])
+    if path != RECOVERY or title not in chain:
+        return None
+    detail = f"{title} has failed itself, or in a run that this one is a part of ({' > '.join(chain)}); recover with another workflow"
+    return Fault("LimitExceeded", "The recovery would go round in a circle", detail)
 
 
 def title_of(workflow: Json) -> str:

@@ -40,11 +40,12 @@ from backstay.hosts.addresses import Address
 from backstay.hosts.rules import HostForbidden, HostRules
 from backstay.hosts.urls import Url, parse_url
 from backstay.kube.client import Client
-from backstay.names import HEADER_ATTEMPT, HEADER_RUN, HEADER_STEP, idempotency_key
+from backstay.names import HEADER_ATTEMPT, HEADER_PREPARED, HEADER_RUN, HEADER_STEP, HEADER_TRANSACTION, idempotency_key
 
 USER_AGENT: Final = f"backstay/{__version__}"
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
+_TRANSACTION: Final = {"transaction": HEADER_TRANSACTION, "prepared": HEADER_PREPARED}
 
 
 _ROOMS: Final[WeakKeyDictionary[Client, Room]] = WeakKeyDictionary()
@@ -82,9 +83,10 @@ class HttpCalls:
         except aiohttp.ServerTimeoutError:
             return _failed(call, Fault("HttpUnavailable", "No answer", f"{words}: no connection came about within {CONNECT_SECONDS:.0f} s"))
         except TimeoutError:
-            return _failed(call, _timed_out(words, limit_seconds))
+            return _failed(call, _timed_out(words, limit_seconds), unanswered=True)
         except (aiohttp.ClientError, OSError, EOFError) as error:
-            return _failed(call, Fault("HttpUnavailable", "No answer", f"{words}: {_reason(error)}"))
+            is_sent = not isinstance(error, aiohttp.ClientConnectorError | socket.gaierror | ConnectionRefusedError)
+            return _failed(call, Fault("HttpUnavailable", "No answer", f"{words}: {_reason(error)}"), unanswered=is_sent)
         except ValueError as error:
             return _failed(call, Fault("HttpStatus", "Redirected to nowhere", f"{words} redirects to what cannot be called: {error}"))
 
@@ -115,6 +117,7 @@ def outgoing(context: CallContext, call: StartCall, url: Url, headers: Headers) 
         ours.append((name, idempotency_key(run.uid, call.path)))
     given = {name.lower() for name, _ in headers.pairs}
     told = [(HEADER_RUN, run.name), (HEADER_STEP, call.path), (HEADER_ATTEMPT, str(call.attempt)), ("Accept-Encoding", "identity")]
+    told += [(_TRANSACTION[name], value) for name, value in (inputs.get("transaction") or {}).items()]
     pairs = (*headers.pairs, *((name, value) for name, value in ours if value and name.lower() not in given), *told)
     sent = Headers(pairs, headers.private, headers.secrets)
     return Outgoing(inputs["method"], url, sent, body, int(inputs.get("followRedirects", 0)))
@@ -143,8 +146,8 @@ async def _api_server(client: Client, ask: LookUp) -> list[Address]:
     return found
 
 
-def _failed(call: StartCall, fault: Fault) -> CallFact:
-    return CallFact(call.name, CallState.FAILED, fault=fault)
+def _failed(call: StartCall, fault: Fault, *, unanswered: bool = False) -> CallFact:
+    return CallFact(call.name, CallState.FAILED, fault=fault, unanswered=unanswered)
 
 
 def _timed_out(words: str, limit_seconds: float) -> Fault:
