@@ -25,8 +25,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
-
 from backstay.api.validate import check_parameters
 from backstay.engine import finishing, replays, requests, transactions, uncaught
 from backstay.engine.compensation import cut_off, left, to_undo, why_left
@@ -34,6 +32,7 @@ from backstay.engine.lifecycle import advance, advance_undoing, finish_begun, st
 from backstay.engine.lifecycle.ending import ABANDONED
 from backstay.engine.model import Decision, Fault, Identity, Json, Observations, Phase, State, StepRecord
 from backstay.engine.paths import ROOT
+from backstay.engine.policies.sizes import exceeding
 from backstay.engine.program import NOTHING, Program
 from backstay.engine.steps import cancel
 from backstay.engine.turn import Turn
@@ -271,15 +270,12 @@ def _begin_stopping(turn: Turn, fault: Fault) -> None:
 def _succeed(turn: Turn) -> None:
     try:
         outputs: Json = turn.evaluate(turn.program.outputs, "")
-        size = len(orjson.dumps(outputs))
     except EvaluationError as error:
         _begin_stopping(turn, Fault("ExpressionError", "An output of the run could not be computed", f"outputs: {error}"))
         return
-    most = MAX_CHILD_OUTPUT_BYTES if turn.identity.callers else MAX_OUTPUT_BYTES
-    if size > most:
-        of = "child run's" if turn.identity.callers else "run's"
-        detail = f"the {of} outputs take {size:,} bytes of at most {most:,}; hand large data over by reference"
-        _begin_stopping(turn, Fault("LimitExceeded", "The outputs are too large", detail))
+    of, most = ("child run's", MAX_CHILD_OUTPUT_BYTES) if turn.identity.callers else ("run's", MAX_OUTPUT_BYTES)
+    if fault := exceeding("The outputs are too large", f"the {of} outputs take", outputs, most):
+        _begin_stopping(turn, fault)
         return
     _finish_well(turn, outputs=outputs or None)
 

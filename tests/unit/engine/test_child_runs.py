@@ -280,6 +280,17 @@ def test_a_child_that_is_stalled_stalls_its_caller_and_names_itself_until_it_goe
     assert (world.status["status"], world.condition("Stalled")) == ("Compensating", None)
 
 
+def test_a_child_that_is_gone_while_its_step_is_stopped_leaves_an_outcome_that_is_not_known() -> None:
+    world = World(BARE).wants(cancel=True).child("h", "Running", is_gone=True)
+    assert (world.phase, world.step("h").phase, world.step("h").outcome) == ("Cancelled", "Cancelled", "Unknown")
+
+
+def test_a_child_that_is_being_undone_by_hand_while_its_step_is_stopped_has_not_succeeded() -> None:
+    world = World(BARE).wants(cancel=True).child("h", "Succeeded", undoing=True)
+    assert world.phases() == {"h": "Stopping"}
+    assert (world.child("h", "Compensated").phase, world.step("h").phase) == ("Cancelled", "Cancelled")
+
+
 def test_a_child_inside_a_compensation_is_cancelled_and_not_undone() -> None:
     world = World(
         f"steps: [{{name: a, {JOB}, compensate: {{steps: [{{name: back, workflow: {{name: child}}}}]}}}}, {{name: x, fail: {{error: NoCar}}}}]"

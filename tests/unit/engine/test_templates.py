@@ -44,6 +44,20 @@ def test_the_steps_of_a_template_are_undone_with_the_parameters_that_they_had() 
     assert world.made[-1].inputs["args"] == ["back", "lamp"]
 
 
+def test_what_a_template_takes_and_leaves_stands_in_the_status_and_is_limited() -> None:
+    sku = "9" * 3_000
+    large = PACKING.replace("sku: lamp", f"sku: '{sku}'").replace("${params.sku}-${steps", "${params.sku}" * 6 + "-${steps")
+    world = World(large).succeed("lamp/fetch", {"box": 3}).succeed("lamp/weigh", {"grams": 9})
+    assert (world.step("lamp").phase, world.step("lamp/weigh").phase) == ("Failed", "Succeeded")
+    error = world.step("lamp").error
+    assert error is not None
+    assert (error.type, error.title) == ("LimitExceeded", "Too much data for a template")
+    assert error.detail == "the template's outputs take 18,014 bytes of at most 16,384; hand large data over by reference"
+    error = World(PACKING.replace("sku: lamp", f"sku: '{sku * 6}'")).step("lamp").error
+    assert error is not None
+    assert error.detail == "the template's parameters take 18,020 bytes of at most 16,384; hand large data over by reference"
+
+
 def test_a_template_uses_another_and_sees_nothing_of_what_is_around_it() -> None:
     text = """
 templates:

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from backstay.engine.decide import decide
-from backstay.engine.model import CallFact, CallState, LockFact
+from backstay.engine.model import CallFact, CallState, Fault, LockFact
 from tests.support.world import World
 
 JOB = "job: {image: i}"
@@ -136,6 +137,25 @@ def test_a_child_that_succeeds_after_its_step_timed_out_is_undone_and_not_believ
     assert (world.phases()["a"], world.told[-1].__class__.__name__) == ("Stopping", "UndoRun")
     world.child("a", "Compensated")
     assert (world.phase, world.status["error"]["type"], world.step("a").outputs) == ("Failed", "Timeout", None)
+
+
+@pytest.mark.parametrize(
+    ("phase", "seen", "words"),
+    [
+        ("Succeeded", {"kept": "it is past its pivot, pay"}, "run {} stays as it is: it is past its pivot, pay"),
+        ("Failed", {"error": Fault("CompensationFailed")}, "run {} could not be undone wholly: it is Failed"),
+        ("Succeeded", {"is_gone": True}, "run {} is gone, and with it how it ended"),
+    ],
+)
+def test_a_late_child_that_is_not_undone_leaves_its_step_with_an_outcome_that_is_not_known(
+    phase: str, seen: dict[str, Any], words: str
+) -> None:
+    world = World(steps("timeout: 1m", "workflow: {name: w}")).pass_time("61s")
+    world.child("a", "Succeeded", undoing=True).child("a", phase, **seen)
+    assert (world.phase, world.step("a").phase, world.step("a").outcome) == ("Failed", "Failed", "Unknown")
+    told = next(entry for entry in world.entries if entry.kind == "OutcomeUnknown")
+    assert told.reason == words.format(world.step("a").child)
+    assert world.condition("Compensated") == ("Unknown", "OutcomeUnknown")
 
 
 def test_the_time_that_a_run_is_suspended_for_counts_towards_no_timeout() -> None:

@@ -143,7 +143,7 @@ def kept(program: "Program", known: Known) -> list[StepRecord]:
 def why_left(known: Known, record: StepRecord) -> str:
     """Say in a few words why a step is left as it is."""
     doing = known.steps[undo_path(record.path)]
-    if is_unexplained(record, doing):
+    if is_unexplained(record, doing) and doing.child is None:
         return "its outcome is not known, and undoing it needs what it would have left behind"
     if doing.phase is Phase.FAILED and doing.error is not None:
         return f"{doing.error.type}: {doing.error.detail or doing.error.title}"

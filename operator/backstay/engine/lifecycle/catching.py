@@ -12,14 +12,13 @@ The steps of a boundary event that has interrupted a step run in its place in th
 
 from typing import Final
 
-import orjson
-
 from backstay.api.faults import matches
 from backstay.engine.lifecycle import advancing, boundary, ending, failing, lists
 from backstay.engine.model import Fault, Json, Phase, StepRecord, broken_expression
 from backstay.engine.node import Handler, Node
 from backstay.engine.outputs import accepted
 from backstay.engine.paths import handler_prefix
+from backstay.engine.policies.sizes import exceeding
 from backstay.engine.scopes import Bound
 from backstay.engine.turn import Turn, shown_fault
 from backstay.errors import EvaluationError
@@ -88,10 +87,8 @@ def _outputs(turn: Turn, node: Node, wanted: Bound, place: str, what: str) -> tu
         outputs = turn.evaluate(wanted, place)
     except EvaluationError as error:
         return None, broken_expression(f"{what}: {error}")
-    size = len(orjson.dumps(outputs))
-    if size > MAX_OUTPUT_BYTES:
-        detail = f"{what} take {size:,} bytes of at most {MAX_OUTPUT_BYTES:,}; hand large data over by reference"
-        return None, Fault("LimitExceeded", "The outputs are too large", detail)
+    if fault := exceeding("The outputs are too large", f"{what} take", outputs, MAX_OUTPUT_BYTES):
+        return None, fault
     return accepted(node.declared, outputs)
 
 

@@ -30,7 +30,7 @@ from backstay.engine.model import CallFact, CallState, Fault, Json, Phase, StepR
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
 from backstay.engine.policies import attempts
-from backstay.engine.policies.inputs import too_large
+from backstay.engine.policies.sizes import too_large
 from backstay.engine.scopes import Scope
 from backstay.engine.turn import Turn
 from backstay.names import job_name

@@ -38,7 +38,7 @@ from backstay.engine.outputs import accepted
 from backstay.engine.paths import finished_by
 from backstay.engine.policies import attempts, editing
 from backstay.engine.policies.disruption import MAX_DISRUPTIONS, delay_after, words_of
-from backstay.engine.policies.inputs import too_large
+from backstay.engine.policies.sizes import too_large
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.turn import Turn
 from backstay.engine.workspaces import Mounted, compile_mounts, resolve

@@ -5,6 +5,7 @@
     (new)     misfit     Failed     InvalidParameters: they do not fit the template
     Running   done       Succeeded  every step of it is done; its outputs are those that the template declares
     Running   failed     Failed     a step of it failed, and nobody caught it
+    Running   too much   Failed     its outputs take too many bytes (LimitExceeded), as its parameters may
     Running   stop       Stopping   what runs of it is stopped
 
 The steps see their own list, the template's parameters, and the run's variables; nothing of what is around the step that uses it. They are
@@ -18,8 +19,6 @@ Example:
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from backstay.api.actions.child import TemplateAction
 from backstay.api.validate import check_parameters
 from backstay.api.workflow import WorkflowSpec
@@ -27,11 +26,12 @@ from backstay.engine import lifecycle
 from backstay.engine.lifecycle import Outcome, advance_list, begun, stop_list, succeed
 from backstay.engine.model import Fault, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
+from backstay.engine.policies.sizes import exceeding
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.turn import Turn
 
-MAX_PARAMS_BYTES: Final = 16 * 1024
-"""The parameters of a template stay in the status: its steps see them, also when they are undone."""
+MAX_BYTES: Final = 16 * 1024
+"""The parameters of a template stay in the status, as its outputs do: its steps see them, also when they are undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,11 @@ class TemplateStep:
     def begin(self, turn: Turn, node: Node, path: str) -> None:
         given = turn.evaluate(node.body.params, path)
         params, problems = check_parameters(node.body.spec, given)
-        size = len(orjson.dumps(params))
         if problems:
             detail = "; ".join(map(str, problems[:5]))
             lifecycle.fail(turn, node, path, Fault("InvalidParameters", "The parameters do not fit the template", detail))
-        elif size > MAX_PARAMS_BYTES:
-            detail = f"the template's parameters take {size:,} bytes of at most {MAX_PARAMS_BYTES:,}; hand large data over by reference"
-            lifecycle.fail(turn, node, path, Fault("LimitExceeded", "Too much data for a template", detail))
+        elif fault := _too_much("parameters", params):
+            lifecycle.fail(turn, node, path, fault)
         else:
             record = turn.change_step("StepStarted", path, phase=Phase.RUNNING, params=params, **begun(turn, node))
             self.proceed(turn, node, record)
@@ -72,7 +70,10 @@ class TemplateStep:
         outcome, fault, _ = advance_list(turn, node.body.nodes, record.path)
         if outcome is Outcome.DONE:
             outputs: Any = turn.evaluate(node.body.outputs, record.path)
-            succeed(turn, record.path, outputs=outputs or None)
+            if fault := _too_much("outputs", outputs):
+                lifecycle.fail(turn, node, record.path, fault)
+            else:
+                succeed(turn, record.path, outputs=outputs or None)
         elif outcome is Outcome.FAILED and fault:
             lifecycle.fail(turn, node, record.path, fault)
 
@@ -81,3 +82,7 @@ class TemplateStep:
 
     def outputs(self, turn: Turn, node: Node, record: StepRecord) -> Json:
         return record.outputs or {}
+
+
+def _too_much(what: str, data: Json) -> Fault | None:
+    return exceeding("Too much data for a template", f"the template's {what} take", data, MAX_BYTES)

@@ -11,6 +11,7 @@
     Running   stop       Stopping   the child is cancelled and undoes itself
     Stopping  ended      Cancelled  the child has ended, and what it did is undone
     Stopping  succeeded  Succeeded  it was done before it could be cancelled; what was done counts, and can be undone
+    Stopping  gone       Cancelled  with outcome Unknown, as where it was to be undone and stays as it is: a person may be needed
 
 A child that succeeds after its step has timed out, or with outputs that the step does not accept, is undone at once: nobody would know
 of what it did.
@@ -36,12 +37,12 @@ from typing import Any, Final
 from backstay.api.actions.child import WorkflowAction
 from backstay.api.base import format_duration
 from backstay.engine.lifecycle import begin_stopping, begun, fail, note_unknown, succeed
-from backstay.engine.model import Fault, Json, Phase, RunFact, StepRecord
+from backstay.engine.model import UNKNOWN, Fault, Json, Phase, RunFact, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
 from backstay.engine.paths import RECOVERY, undone_by
 from backstay.engine.policies import attempts, editing
-from backstay.engine.policies.inputs import too_large
+from backstay.engine.policies.sizes import too_large
 from backstay.engine.scopes import Bound, Scope, bind
 from backstay.engine.turn import Turn
 from backstay.errors import EvaluationError
@@ -161,15 +162,16 @@ class ChildRun:
 
     def stop(self, turn: Turn, node: Node, record: StepRecord) -> bool:
         fact = own_fact(turn, record)
-        if fact is None or fact.is_gone:
+        if fact is None:
             return True
-        if not node.body.wait:
+        if not node.body.wait and not fact.is_gone:
             succeed(turn, record.path, outputs={"run": record.child}, child_uid=fact.uid)
             return True
-        if fact.phase is Phase.SUCCEEDED and record.then is not Phase.FAILED:
+        if fact.phase is Phase.SUCCEEDED and not fact.is_gone and not fact.undoing and record.then is not Phase.FAILED:
             succeed(turn, record.path, outputs=fact.outputs, child_uid=fact.uid)
             return True
-        if fact.is_finished and fact.phase is not Phase.SUCCEEDED:
+        if fact.is_gone or fact.kept or (fact.is_finished and fact.phase is not Phase.SUCCEEDED):
+            _tell_what_stays(turn, record, fact)
             return True
         watch(turn, record, fact)
         return False
@@ -266,11 +268,23 @@ def _fault_of(record: StepRecord, fact: RunFact) -> Fault:
     return Fault(error.type, error.title, detail, step, record.attempt)
 
 
+def _tell_what_stays(turn: Turn, record: StepRecord, fact: RunFact) -> None:
+    """A child that was stopped has ended, and what it did is not undone for certain: the run is told, so that it does not end as if it were."""
+    if record.outcome == UNKNOWN:
+        return
+    if fact.is_gone:
+        note_unknown(turn, record, f"run {fact.name} is gone, and with it how it ended")
+    elif fact.kept:
+        note_unknown(turn, record, f"run {fact.name} stays as it is: {fact.kept}")
+    elif fact.undoing and fact.phase is not Phase.COMPENSATED:
+        note_unknown(turn, record, f"run {fact.name} could not be undone wholly: it is {fact.phase}")
+
+
 def _not_undone(record: StepRecord, fact: RunFact) -> Fault:
     if fact.is_gone:
         detail = f"run {fact.name} is gone; what it did can no longer be undone through it"
         return Fault("ChildFailed", "The child run is gone", detail, record.path)
-    why = fact.error.detail if fact.error else f"it is {fact.phase}"
+    why = (fact.error and (fact.error.detail or fact.error.title)) or f"it is {fact.phase}"
     return Fault("ChildFailed", "The child run is not undone", f"run {fact.name} could not be undone wholly: {why}", record.path)
 
 
