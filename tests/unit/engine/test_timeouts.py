@@ -156,6 +156,7 @@ def test_a_late_child_that_is_not_undone_leaves_its_step_with_an_outcome_that_is
     told = next(entry for entry in world.entries if entry.kind == "OutcomeUnknown")
     assert told.reason == words.format(world.step("a").child)
     assert world.condition("Compensated") == ("Unknown", "OutcomeUnknown")
+    assert any("undo by hand what was left (a)" in item["message"] for item in world.status["conditions"])
 
 
 def test_the_time_that_a_run_is_suspended_for_counts_towards_no_timeout() -> None:
