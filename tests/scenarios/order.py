@@ -65,7 +65,7 @@ def test_deleting_a_run_half_way_undoes_it(market: Market, propagation: str) -> 
     assert market.shop.books() != market.before
     market.place.kubectl("delete", "wfrun", name, f"--cascade={propagation}", "--timeout=60s")
     assert not market.place.has_run(name)
-    assert market.shop.done()[6:] == ["unpack", "unpack", "unpack", "uncheck", "refund", "release"]
+    assert market.shop.done()[6:] == ["recall", "unpack", "unpack", "unpack", "uncheck", "refund", "release"]
     assert market.shop.books() == market.before
     assert max(market.shop.asked().values()) == 1
 
@@ -75,5 +75,5 @@ def test_deleting_a_run_in_the_middle_of_its_parcels_undoes_what_was_done(market
     name = market.start("good")
     market.place.reached(name, "pack/third/box")
     market.place.kubectl("delete", "wfrun", name, "--timeout=60s")
-    assert market.shop.done() == ["reserve", "charge", "refund", "release"]
+    assert market.shop.done() == ["reserve", "charge", "unpack", "unpack", "unpack", "refund", "release"]
     assert market.shop.books() == market.before

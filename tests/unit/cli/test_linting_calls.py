@@ -64,6 +64,17 @@ def test_a_call_that_does_not_fit_is_told(action: str, more: str, told: str) -> 
     assert found.startswith(told)
 
 
+def test_the_calls_of_a_transaction_are_held_against_their_workflows_like_any_others() -> None:
+    job = "{job: {image: i}}"
+    phases = f"prepare: {{workflow: {{name: ship, template: bax}}}}, commit: {{workflow: {{name: ship}}}}, abort: {job}"
+    text = workflow("order", f"{{steps: [{{name: t, transaction: {{participants: [{{name: p, {phases}}}]}}}}]}}")
+    assert [str(found.problem).split(";")[0] for found in judged(text, SHIP).findings if found.problem.severity == "error"] == [
+        'steps[0].transaction.participants[0].prepare.workflow.template: Workflow "ship" has no template "bax"',
+        'steps[0].transaction.participants[0].commit.workflow.params: missing "order": add it',
+    ]
+    assert judged(text).unchecked == ["0.yaml:1: Workflow order: Workflow ship is not in these files"]
+
+
 def test_a_workflow_that_is_not_in_the_files_is_noted() -> None:
     report = judged(workflow("order", "{steps: [{name: h, workflow: {name: elsewhere}}]}"))
     assert report.unchecked == ["0.yaml:1: Workflow order: Workflow elsewhere is not in these files"]

@@ -78,6 +78,9 @@ def _calls(spec: WorkflowSpec) -> Iterator[tuple[Step, str]]:
         for index, step in enumerate(listing.steps):
             if step.workflow is not None:
                 yield step, f"{listing.place(index)}.workflow"
+            for place, _, phase in step.transaction.phases() if step.transaction is not None else ():
+                if phase.workflow is not None:
+                    yield Step(name=step.name, workflow=phase.workflow), f"{listing.place(index)}.transaction.{place}.workflow"
     yield from _recovery(spec)
 
 
