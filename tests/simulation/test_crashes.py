@@ -164,7 +164,7 @@ async def test_an_operator_with_a_stale_view_starts_nothing_and_ends_nothing() -
     api.forget("pods", f"{made[0]}-x")
     api.silent.add("workflowruns")
     async with operating(api, hears=False) as stale:
-        stale.run_seen("MODIFIED", old)
+        stale.run_seen(old)
         await eventually(lambda: (known := stale.store.get(next(iter(stale.store)))) and known.run != old)
         await eventually(lambda: not len(stale.queue))
     assert api.created == made, "a stale view has made a Job"

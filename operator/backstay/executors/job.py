@@ -22,6 +22,7 @@ __all__ = [
     "SeenJob",
     "SeenPod",
     "belongs",
+    "controller_uid",
     "fact",
     "facts",
     "is_podless",

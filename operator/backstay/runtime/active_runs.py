@@ -74,18 +74,27 @@ class ActiveRuns:
         self._set_timer()
         return self._told.get(claim.id, LockFact())
 
+    def disown(self, key: Key, *, has_begun: bool) -> None:
+        """Another process looks at a run from now on. It counts for as long as it goes on, and only that process may let it begin."""
+        self._leave(key)
+        if not has_begun:
+            self._active.get(key.namespace, set()).discard(key)
+
     def forget(self, key: Key) -> None:
         """A run has ended, is gone, or does not want to begin for now."""
-        id_ = f"{key.uid}/"
-        self._lines.remove(id_)
-        self._keys.pop(id_, None)
-        self._told.pop(id_, None)
+        self._leave(key)
         active = self._active.get(key.namespace)
         if active is not None and key in active:
             active.discard(key)
             if not active:
                 del self._active[key.namespace]
             self._let()
+
+    def _leave(self, key: Key) -> None:
+        id_ = f"{key.uid}/"
+        self._lines.remove(id_)
+        self._keys.pop(id_, None)
+        self._told.pop(id_, None)
 
     def counts(self) -> tuple[int, int]:
         """Return how many go on and how many wait."""

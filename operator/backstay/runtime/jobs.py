@@ -1,17 +1,21 @@
 """Jobs and Pods as the engine is told of them: two informers, and the runs that their news wakes."""
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from backstay.engine.model import JobFact, JobState
 from backstay.executors import job
 from backstay.kube import resources
-from backstay.kube.client import Client
+from backstay.kube.client import Client, Object
 from backstay.kube.informer import Informer
+from backstay.names import LABEL_RUN
 from backstay.runtime.podless import PodlessJobs
 
 Key = tuple[str, str]
 """Namespace and name."""
+MAX_FORGOTTEN: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -30,6 +34,8 @@ class _Picture:
     gone: dict[str, job.SeenPod] = field(default_factory=dict)
     """By the UID of the Job: the newest pod that is there no longer. The Job controller lets a failed pod that was deleted go before it says
     that the Job has failed, and then nobody else knows what it died of."""
+    settled: set[str] = field(default_factory=set)
+    """UIDs of Jobs whose end stands in the status: nothing that is said of them matters any more, so nothing of it is kept."""
     is_followed: bool = False
     """Whether the run is looked at: only then is kept what is there no longer."""
 
@@ -51,15 +57,17 @@ class JobWatch:
     ) -> None:
         self._client = client
         self._looked: set[str] = set()
+        self._forgotten: OrderedDict[str, None] = OrderedDict()
+        """UIDs of runs that were finished a while ago: their Jobs and Pods change yet, and interest nobody."""
         self._wake = wake
         self._vanished = vanished
         self._pictures: dict[str, _Picture] = {}
         self._podless = PodlessJobs(client, wake)
         self.jobs: Informer[job.SeenJob] = Informer(
-            client, resources.JOBS, namespace=namespace, label_selector=job.SELECTOR, trim=job.trim_job, on_change=self._job_changed
+            client, resources.JOBS, namespace=namespace, label_selector=job.SELECTOR, trim=self._trim_job, on_change=self._job_changed
         )
         self.pods: Informer[job.SeenPod] = Informer(
-            client, resources.PODS, namespace=namespace, label_selector=job.SELECTOR, trim=job.trim_pod, on_change=self._pod_changed
+            client, resources.PODS, namespace=namespace, label_selector=job.SELECTOR, trim=self._trim_pod, on_change=self._pod_changed
         )
 
     async def facts(self, namespace: str, run_uid: str) -> Mapping[str, JobFact]:
@@ -67,6 +75,7 @@ class JobWatch:
 
         The two informers know nothing of each other: where a Job's end is seen before its pod's, the API server is asked, once.
         """
+        self._forgotten.pop(run_uid, None)
         run = self._picture(run_uid)
         run.is_followed = True
         for key in list(run.open):
@@ -93,12 +102,33 @@ class JobWatch:
         """What was just created is known at once, before the watch tells. That it was created wakes nobody; a pod that has ended already does."""
         self.jobs.remember(seen)
         run, key = self._picture(seen.run_uid), (seen.namespace, seen.name)
+        run.settled.discard(seen.uid)
         self._see(run, self.jobs.get(*key) or seen)
         run.told[key] = job.fact(seen, ())
         self._tell(seen.run_uid, key)
 
+    def settle(self, namespace: str, run_uid: str, names: Iterable[str]) -> None:
+        """What became of these Jobs is written, and nothing is expected of them any more: free what they take, their outputs above all."""
+        run = self._picture(run_uid)
+        for key in [(namespace, name) for name in names]:
+            fact = run.facts.pop(key, None)
+            if fact is None:
+                continue
+            run.told.pop(key, None)
+            run.open.discard(key)
+            run.keys.pop(fact.uid, None)
+            run.gone.pop(fact.uid, None)
+            run.settled.add(fact.uid)
+            self._looked.discard(fact.uid)
+            self._podless.forget(fact.uid)
+            for pod in run.pods.pop(fact.uid, {}).values():
+                self.pods.drop(pod.namespace, pod.name)
+
     def forget(self, run_uid: str) -> None:
         """A run is finished or gone: free what its Jobs take."""
+        self._forgotten[run_uid] = None
+        if len(self._forgotten) > MAX_FORGOTTEN:
+            self._forgotten.popitem(last=False)
         run = self._pictures.pop(run_uid, None)
         for uid in run.keys if run else ():
             self._looked.discard(uid)
@@ -108,18 +138,29 @@ class JobWatch:
 
     # ------------------------------------------------------------------------------------------------------------- news
 
+    def _trim_job(self, manifest: Object) -> job.SeenJob | None:
+        return None if _run_uid(manifest) in self._forgotten else job.trim_job(manifest)
+
+    def _trim_pod(self, manifest: Object) -> job.SeenPod | None:
+        uid = _run_uid(manifest)
+        run = self._pictures.get(uid)
+        is_settled = run is not None and bool(run.settled) and job.controller_uid(manifest["metadata"]) in run.settled
+        return None if is_settled or uid in self._forgotten else job.trim_pod(manifest)
+
     def _job_changed(self, event: str, new: job.SeenJob, old: job.SeenJob | None) -> None:
         if old is not None and old.run_uid != new.run_uid:
             self._lose(old)
         if event == "DELETED":
             self._lose(new)
             self._vanished(new.run_uid, new)
-        else:
+        elif new.uid not in self._picture(new.run_uid).settled:
             self._see(self._picture(new.run_uid), new)
         self._tell(new.run_uid, (new.namespace, new.name))
 
     def _pod_changed(self, event: str, new: job.SeenPod, _old: job.SeenPod | None) -> None:
         run = self._picture(new.run_uid)
+        if new.job_uid in run.settled:
+            return
         if event != "DELETED":
             run.pods.setdefault(new.job_uid, {})[new.uid] = new
         else:
@@ -169,7 +210,14 @@ class JobWatch:
             run.told[key] = fact
 
     def _picture(self, run_uid: str) -> _Picture:
-        return self._pictures.setdefault(run_uid, _Picture())
+        found = self._pictures.get(run_uid)
+        if found is None:
+            found = self._pictures[run_uid] = _Picture()
+        return found
+
+
+def _run_uid(manifest: Object) -> str:
+    return str((manifest["metadata"].get("labels") or {}).get(LABEL_RUN, ""))
 
 
 class JobWatches:

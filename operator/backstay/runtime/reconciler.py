@@ -14,7 +14,7 @@ from typing import Final
 from backstay.engine import bounds, codec
 from backstay.engine.decide import decide, is_terminating, refuse
 from backstay.engine.effects import effects_of, may_be_undone_yet
-from backstay.engine.model import Decision, Effect, Fault, Observations
+from backstay.engine.model import ENDED, CreateJob, Decision, Effect, Fault, JobState, Observations, State
 from backstay.engine.policies import circuit
 from backstay.engine.program import NOTHING, Program
 from backstay.engine.status import render
@@ -22,6 +22,7 @@ from backstay.errors import ApiError, ArchiveIncomplete, Conflict, Invalid, NotF
 from backstay.kube import resources
 from backstay.kube.backoff import jittered
 from backstay.kube.client import Client
+from backstay.kube.limiter import at
 from backstay.observe.metrics import Metrics
 from backstay.runtime import pending
 from backstay.runtime.acting import Actor
@@ -33,12 +34,14 @@ from backstay.runtime.children import Children
 from backstay.runtime.circuits import Circuits
 from backstay.runtime.dead_letters import DeadLetters
 from backstay.runtime.jobs import JobWatches
-from backstay.runtime.patch import status_patch
+from backstay.runtime.ownership import ALONE, Ownership
+from backstay.runtime.patch import Patch, status_patch
 from backstay.runtime.programs import NOT_READY, Programs, Resolution
 from backstay.runtime.queue import Key, KeyedQueue
+from backstay.runtime.runs import RunWatches
 from backstay.runtime.store import Known, Reading, RunStore
 from backstay.runtime.terminating import ASK_SECONDS, Namespaces
-from backstay.runtime.view import Object, has_finalizer, identity_of, is_finished, key_of, ref_of, wish_of
+from backstay.runtime.view import Object, has_finalizer, identity_of, is_finished, key_of, ref_of, turn_of, wish_of
 from backstay.settings import MAX_CHILD_DEPTH
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ class Reconciler:
     client: Client
     store: RunStore
     queue: KeyedQueue
+    runs: RunWatches
     programs: Programs
     jobs: JobWatches
     calls: Calls
@@ -74,6 +78,7 @@ class Reconciler:
     metrics: Metrics
     missing_workflow_seconds: float = 60.0
     max_child_depth: int = MAX_CHILD_DEPTH
+    shards: Ownership = ALONE
     outage_told_at: float = float("-inf")
     """When, by the loop's clock, it was last told that the API server does not serve us."""
     now: Callable[[], datetime] = utc_now
@@ -81,37 +86,46 @@ class Reconciler:
     async def __call__(self, key: Key) -> None:
         """Look at a run once. API errors are answered here; anything else that is raised is a bug."""
         known = self.store.get(key)
-        if known is None:
+        if known is None or not self.shards.owns(key):
             return
+        known.taken = True
         if known.has_left:
             known.has_left = False
             await self._refresh(key)
             return
-        try:
-            await self._look(key, known)
-            self.queue.succeeded(key)
-        except Conflict:
-            await self._refresh(key)
-        except NotFound:
-            await self._refresh(key)
-        except TooManyRequests as error:
-            self._sit_out(key, error)
-        except Unavailable as error:
-            self._sit_out(key, error)
-            await self._refresh(key, quiet=True)
-        except ApiError as error:
-            delay = self.queue.retry(key, 1.0)
-            log.warning("%s: %s; will look again in %.1f s", key, error, delay)
-            self.announcer.trouble(known.run, error)
-        except ArchiveIncomplete as error:
-            self.announcer.incomplete(known.run, str(error))
-            self.queue.wake_in(key, 60)
-        except TamperedState as error:
-            self.announcer.tampered(known.run, str(error))
-            self.queue.wake_in(key, 60)
-        except Exception as error:
-            self.announcer.bug(known.run, error)
-            raise
+        with at(turn_of(known.run)):
+            try:
+                await self._look(key, known)
+                self.queue.succeeded(key)
+            except Exception as error:
+                self.metrics.pass_failed(error)
+                if not await self._made_good(key, known, error):
+                    self.announcer.bug(known.run, error)
+                    raise
+
+    async def _made_good(self, key: Key, known: Known, error: Exception) -> bool:
+        """See to it that a run whose look failed is looked at again in due time; tell whether what failed it is no bug."""
+        match error:
+            case Conflict() | NotFound():
+                await self._refresh(key)
+            case TooManyRequests():
+                self._sit_out(key, error)
+            case Unavailable():
+                self._sit_out(key, error)
+                await self._refresh(key, quiet=True)
+            case ApiError():
+                delay = self.queue.retry(key, 1.0)
+                log.warning("%s: %s; will look again in %.1f s", key, error, delay)
+                self.announcer.trouble(known.run, error)
+            case ArchiveIncomplete():
+                self.announcer.incomplete(known.run, str(error))
+                self.queue.wake_in(key, 60)
+            case TamperedState():
+                self.announcer.tampered(known.run, str(error))
+                self.queue.wake_in(key, 60)
+            case _:
+                return False
+        return True
 
     def _sit_out(self, key: Key, error: ApiError) -> None:
         """The API server does not serve us: try again later. Told once in a while, for thousands of runs may suffer from the same outage."""
@@ -125,7 +139,8 @@ class Reconciler:
     async def _look(self, key: Key, known: Known) -> None:
         resolution = await self.programs.resolve(known.run)
         reading = await self.archive.read(known)
-        observations = await self._observe(known, reading, resolution.program or NOTHING)
+        with self.metrics.timed("observe"):
+            observations = await self._observe(known, reading, resolution.program or NOTHING)
         waits = await self.admission.look(known, resolution, reading.state)
         if isinstance(waits, Queued):
             await self._show_queued(key, known, waits)
@@ -139,6 +154,8 @@ class Reconciler:
             return
         if decision.entries:
             await self._persist(key, program, decision, reading)
+            self.jobs.of(key.namespace).settle(key.namespace, key.uid, _settled(decision.state, observations))
+            self._note_end(key, known, decision)
             self.letters.told(key, decision)
             self.circuits.report(ref_of(known.run), circuit.reports(program, reading.state, decision.entries))
         effects = effects_of(program, decision.state, observations)
@@ -207,7 +224,12 @@ class Reconciler:
             self.queue.wake_in(key, pending.PATIENCE_SECONDS - waited + 0.01)
         elif not pending.says_already(known.run, fault):
             patch = status_patch(known.run, pending.waiting_status(known.run, fault, self.now()))
-            self.store.remember(await self.client.patch(resources.RUNS, key.namespace, key.name, patch, subresource="status", kind="json"))
+            await self._written(key, patch)
+
+    async def _written(self, key: Key, patch: Patch) -> None:
+        """Write the status of a run that has not begun; look at it again with what it says now, for that starts its clocks."""
+        written = await self.client.patch(resources.RUNS, key.namespace, key.name, patch, subresource="status", kind="json")
+        self.queue.wake(self.store.remember(written))
 
     async def _show_queued(self, key: Key, known: Known, waits: Queued) -> None:
         """Say in the status which turn a run has, seldom; whoever lets it begin wakes it."""
@@ -215,7 +237,7 @@ class Reconciler:
             return
         is_first = not pending.is_queued(known.run)
         patch = status_patch(known.run, pending.queued_status(known.run, waits.words, self.now()))
-        self.store.remember(await self.client.patch(resources.RUNS, key.namespace, key.name, patch, subresource="status", kind="json"))
+        await self._written(key, patch)
         if is_first:
             self.announcer.queued(known.run, waits.words)
 
@@ -248,6 +270,7 @@ class Reconciler:
             except Invalid as error:
                 raise await self._conflict_or(error, reading.run) from error
         self.store.wrote(key, written, decision.state)
+        self.runs.wrote(written)
         self.children.seen(written)
 
     async def _move(self, decision: Decision, reading: Reading) -> bounds.Moved:
@@ -291,11 +314,21 @@ class Reconciler:
         return False
 
     async def _act(self, known: Known, effects: Sequence[Effect]) -> None:
-        if not effects:
-            return
-        with self.metrics.timed("act"):
-            for effect in effects:
-                await self.actor.do(known, effect)
+        if effects:
+            with self.metrics.timed("act"):
+                for effect in effects:
+                    if not self.shards.owns(key_of(known.run)):
+                        log.debug("%s: left to the process that holds its Lease now", key_of(known.run))
+                        return
+                    await self.actor.do(known, effect)
+                    if isinstance(effect, CreateJob) and known.ended_at is not None and effect.name not in known.held:
+                        self.metrics.step_to_step(self.loop_time() - known.ended_at)
+        known.ended_at = None
+
+    def _note_end(self, key: Key, known: Known, decision: Decision) -> None:
+        """Note when there was news of a step that has ended, for how soon the next one begins; until that is done, however often it is tried."""
+        if known.ended_at is None and any(entry.path and entry.changes.get("phase") in ENDED for entry in decision.entries):
+            known.ended_at = self.queue.ready_since(key)
 
     # ----------------------------------------------------------------------------------------------------------- plan
 
@@ -333,6 +366,20 @@ class Reconciler:
             self.children.gone(known.run)
         self.drop(key)
 
+    def disown(self, key: Key) -> None:
+        """Another process looks at a run from now on: forget what was begun here for it, and leave all that is written as it is."""
+        known = self.store.get(key)
+        if known is None or not known.taken:
+            return
+        known.disown()
+        self.queue.forget(key)
+        self.announcer.forget(key)
+        self.admission.disown(key)
+        self.circuits.disown(key.uid)
+        self.actor.gates.forget(key)
+        self.calls.forget(key.uid)
+        self.children.forget(key.uid)
+
     def drop(self, key: Key) -> None:
         """A run is finished or gone: forget all about it."""
         self.queue.forget(key)
@@ -345,3 +392,15 @@ class Reconciler:
         self.children.forget(key.uid)
         self.jobs.of(key.namespace).forget(key.uid)
         self.letters.left(key)
+
+
+def _settled(written: State, observations: Observations) -> list[str]:
+    """Return the Jobs of which nothing is expected any more once a state is written that was decided on what was seen of them.
+
+    Only what was seen before the write: a later Job may be one that a still newer state wants. A Job that its run does not own has to be deleted
+    by us in the end, so it stays known.
+    """
+    wanted = {record.job for record in written.steps.values() if not record.has_ended}
+    return [
+        fact.name for fact in observations.jobs.values() if fact.state is not JobState.ACTIVE and fact.owned and fact.name not in wanted
+    ]

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from backstay.engine import journal
 from backstay.engine.model import Fault, Refusal, State
-from backstay.errors import ArchiveNeeded, TamperedState
+from backstay.errors import ArchiveNeeded, IllegalTransition, TamperedState
 from backstay.runtime.queue import Key
-from backstay.runtime.view import Object, key_of, version_of
+from backstay.runtime.view import Object, key_of, light, version_of
 
 MAX_LEFT: Final = 20_000
 
@@ -37,6 +37,17 @@ class Known:
     """Whether its namespace is being deleted; that cannot be taken back."""
     since: float = 0.0
     """Since when, by the loop's clock, the run waits for its workflow; 0 while it does not."""
+    taken: bool = False
+    """Whether this process has looked at the run, so that something of it may have been begun here."""
+    ended_at: float | None = None
+    """When, by the loop's clock, there was news that a step has ended, until what follows is begun: for metrics."""
+
+    def disown(self) -> None:
+        """Another process looks at the run from now on: what was thought and tried here is of no use."""
+        self.taken, self.state, self.status = False, None, {}
+        self.since, self.ended_at = 0.0, None
+        self.refused.clear()
+        self.held.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,12 @@ class RunStore:
         """Return the key of the run with a UID, or None."""
         return self._by_uid.get(uid)
 
+    def is_news(self, run: Object) -> bool:
+        """Tell whether an object is newer than what is, or was, known of the run."""
+        key = key_of(run)
+        known = self._known.get(key)
+        return version_of(run) > (self._left.get(key, -1) if known is None else version_of(known.run))
+
     def remember(self, run: Object) -> Key:
         """Take in an object; an older one than is, or was, known changes nothing. Returns its key."""
         key = key_of(run)
@@ -81,10 +98,10 @@ class RunStore:
         if known is None and version_of(run) <= self._left.get(key, -1):
             return key
         if known is None:
-            self._known[key] = Known(run)
+            self._known[key] = Known(light(run))
             self._by_uid[key.uid] = key
         elif version_of(run) > version_of(known.run):
-            known.run = run
+            known.run = light(run)
         return key
 
     def recall(self, run: Object) -> Key:
@@ -98,7 +115,7 @@ class RunStore:
         """Note that a state is now written: the answer of the API server is the newest object."""
         known = self._known.get(key)
         if known is not None and version_of(run) >= version_of(known.run):
-            known.run, known.state, known.status = run, state, run.get("status") or {}
+            known.run, known.state, known.status = light(run), state, run.get("status") or {}
 
     def forget(self, key: Key) -> None:
         """A run is finished or gone."""
@@ -132,16 +149,32 @@ def read_state(known: Known, base: State | None = None) -> Reading:
 
 
 def _restored(known: Known, status: Mapping[str, Any], base: State | None, error: TamperedState) -> Reading:
-    """Go back to what is certain: what we wrote ourselves, or what a whole and unbroken journal says."""
+    """Go back to what is certain: what a whole and unbroken journal says, or what we wrote ourselves.
+
+    The journal comes first where it goes on from what we wrote: the last of it may be a write of ours to which no answer came.
+    """
     if known.state is not None:
-        return Reading(known.run, known.state, known.status, tampered=str(error))
+        try:
+            state = _by_the_journal(journal.window_of(status), known.state, error)
+        except (TamperedState, IllegalTransition):
+            state = known.state
+        if state.sequence == known.state.sequence:
+            return Reading(known.run, known.state, known.status, tampered=str(error))
+        return Reading(known.run, state, {"journal": status["journal"]}, tampered=str(error))
     window = journal.window_of(status)
     if window.dropped:
         raise error
     certain = base or State()
     if certain.sequence < window.before:
         raise ArchiveNeeded(str(error))
-    state = journal.fold([entry for entry in window.entries if entry.sequence > certain.sequence], certain)
-    if state.head != window.head:
+    return Reading(known.run, _by_the_journal(window, certain, error), {"journal": status.get("journal") or {}}, tampered=str(error))
+
+
+def _by_the_journal(window: journal.Window, certain: State, error: TamperedState) -> State:
+    """Return what the entries that came after a state lead to. Raises TamperedState where they do not go on from it to the head of their chain."""
+    if certain.sequence < window.before:
         raise error
-    return Reading(known.run, state, {"journal": status.get("journal") or {}}, tampered=str(error))
+    state = journal.fold([entry for entry in window.entries if entry.sequence > certain.sequence], certain)
+    if state.head != window.head or state.sequence < certain.sequence:
+        raise error
+    return state

@@ -1,11 +1,12 @@
 """The slow round: finished runs whose time is over leave, a finalizer that a crash left behind is taken off, and runs that went
-while nobody watched are forgotten. Off the path of running work: one page at a time, nothing held."""
+while nobody watched are forgotten. Off the path of running work: one page at a time, nothing held. Of several processes each goes round for its own
+shards; one that stands by does not."""
 
 import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from backstay.engine.codec import time_from_json
 from backstay.errors import ApiError, Conflict, NotFound
 from backstay.kube import resources
 from backstay.kube.backoff import Backoff
+from backstay.kube.limiter import Priority, at
 from backstay.names import LABEL_MANAGED_BY, MANAGER, RUN
 from backstay.runtime.reconciler import Reconciler
 from backstay.runtime.revisions import expendable
@@ -30,11 +32,22 @@ class Sweeper:
     reconciler: Reconciler
     namespaces: tuple[str, ...]
     every_seconds: float
+    _due: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def soon(self) -> None:
+        """Go round at once: there are runs to look after that were another's, or nobody's."""
+        self._due.set()
 
     async def run(self) -> None:
-        """Go round until cancelled; an API error ends a round, and the next one comes sooner."""
+        """Go round until cancelled, from the first time that it is due; an API error ends a round, and the next one comes sooner."""
+        await self._due.wait()
+        with at(Priority.BACKGROUND):
+            await self._go_round()
+
+    async def _go_round(self) -> None:
         backoff = Backoff()
         while True:
+            self._due.clear()
             pause = self.every_seconds
             try:
                 for namespace in self.namespaces or (None,):
@@ -44,7 +57,16 @@ class Sweeper:
             except ApiError as error:
                 pause = min(self.every_seconds, max(backoff.next(), error.retry_after_seconds or 0))
                 log.warning("sweeping finished runs: %s; the next round is in %.0f s", error, pause)
-            await asyncio.sleep(pause)
+            await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait until the next round is due, and there is something to look after."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._due.wait()
+        except TimeoutError:
+            if not self.reconciler.shards.is_at_work:
+                await self._due.wait()
 
     async def round(self, namespace: str | None) -> None:
         """Look at every run once, finished or not; then at what none of them needs."""
@@ -70,6 +92,8 @@ class Sweeper:
         for known in before:
             if namespace in (None, known[0]) and known not in there:
                 workflows.pop(known, None)
+        if not self.reconciler.shards.is_first:
+            return
         page = await client.list(resources.CONTROLLER_REVISIONS, namespace, label_selector=f"{LABEL_MANAGED_BY}={MANAGER}")
         for revision in expendable(page.items, pinned, there, self.reconciler.now()):
             meta = revision["metadata"]
@@ -77,17 +101,26 @@ class Sweeper:
             log.info("%s/%s: no run and no workflow needs this revision any more", meta["namespace"], meta["name"])
 
     async def _look(self, run: Object) -> None:
+        if is_finished(run) and self.reconciler.store.get(key_of(run)) is None:
+            self._forget_jobs(run)
+        if is_finished(run) and not self.reconciler.shards.owns_run(run):
+            return
         if not is_finished(run) or has_finalizer(run):
             key = self.reconciler.store.remember(run)
             if (run.get("status") or {}).get("startedAt") and not is_finished(run):
                 self.reconciler.admission.active.begun(key)
-            self.reconciler.queue.wake(key)
+            self.reconciler.queue.wake(key, Priority.BACKGROUND)
             return
         if run["metadata"].get("deletionTimestamp") or not is_over(run, self.reconciler.now()) or _goes_with_its_caller(run):
             return
         meta = run["metadata"]
         await self._delete(resources.RUNS, meta)
         log.info("%s/%s: its time to live is over", meta["namespace"], meta["name"])
+
+    def _forget_jobs(self, run: Object) -> None:
+        """A finished run's Jobs are there as long as it is, and come with every list of Jobs; of them nothing is kept."""
+        meta = run["metadata"]
+        self.reconciler.jobs.of(meta["namespace"]).forget(meta["uid"])
 
     async def _delete(self, resource: resources.Resource, meta: Mapping[str, Any]) -> None:
         try:

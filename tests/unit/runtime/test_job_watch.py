@@ -121,3 +121,71 @@ async def test_what_is_heard_of_one_job_costs_nothing_for_the_others(monkeypatch
 
     few, many = await judged(10), await judged(40)
     assert many < 6 * few
+
+
+# ---------------------------------------------------------------------------------------------- what is not kept any more
+
+
+async def settled_job() -> Seen:
+    """A Job whose pod has succeeded, which was taken in and written."""
+    seen = Seen()
+    await seen.make()
+    seen.hear_job()
+    seen.api.finish_job(0, (0, "out"))
+    seen.hear_pod()
+    assert await seen.state() == (JobState.SUCCEEDED, "out")
+    seen.watch.settle("shop", RUN, ["j1"])
+    seen.woken.clear()
+    return seen
+
+
+async def test_of_a_job_whose_end_is_written_neither_fact_nor_output_nor_pod_is_kept_and_later_news_of_it_wakes_nobody() -> None:
+    seen = await settled_job()
+    assert (await seen.watch.facts("shop", RUN), len(seen.watch.pods)) == ({}, 0)
+    seen.hear_job()
+    seen.api.objects["pods", "shop", "j1-x"]["metadata"]["resourceVersion"] = "99"
+    seen.hear_pod()
+    assert (await seen.watch.facts("shop", RUN), len(seen.watch.pods), seen.woken) == ({}, 0, [])
+
+
+async def test_that_a_job_whose_end_is_written_is_deleted_is_told_and_wakes_nobody() -> None:
+    seen = await settled_job()
+    seen.hear_job("DELETED")
+    assert (await seen.watch.facts("shop", RUN), seen.gone, seen.woken) == ({}, ["j1"], [])
+
+
+async def test_a_job_that_is_found_again_by_a_second_creation_counts_again() -> None:
+    seen = await settled_job()
+    made = seen.api.objects["jobs", "shop", "j1"]
+    seen.api.objects["pods", "shop", "j1-x"]["metadata"]["labels"]["batch.kubernetes.io/job-name"] = "j1"
+    seen.watch.remember(job.seen_job(made))
+    assert await seen.state() == (JobState.SUCCEEDED, "out")
+
+
+async def test_the_other_jobs_of_a_run_go_on_when_one_is_settled() -> None:
+    seen = await settled_job()
+    await seen.make("j2")
+    seen.hear_job("ADDED", "j2")
+    seen.api.finish_job(1, (0, "two"))
+    seen.hear_pod(name="j2-x")
+    assert await seen.state("j2") == (JobState.SUCCEEDED, "two")
+
+
+async def test_late_news_of_the_jobs_of_a_run_that_is_over_is_not_kept() -> None:
+    seen = Seen()
+    await seen.make()
+    seen.hear_job()
+    seen.watch.forget(RUN)
+    seen.api.finish_job(0, (0, "out"))
+    seen.hear_pod()
+    seen.hear_job()
+    assert (len(seen.watch.jobs), len(seen.watch.pods), seen.woken) == (0, 0, [RUN])
+
+
+async def test_the_jobs_of_a_run_that_is_looked_at_again_are_seen_again() -> None:
+    seen = Seen()
+    seen.watch.forget(RUN)
+    assert await seen.watch.facts("shop", RUN) == {}
+    await seen.make()
+    seen.hear_job()
+    assert await seen.state() == (JobState.ACTIVE, None)

@@ -48,6 +48,20 @@ def test_a_status_that_follows_from_its_journal_is_believed(status: dict[str, An
     assert (reading.state, reading.tampered) == (state_from_status(status), "")
 
 
+def test_a_status_changed_by_hand_after_a_write_without_an_answer_is_restored_from_its_journal(status: dict[str, Any]) -> None:
+    """What we know is older than what we wrote: the journal must go on from the write, not begin anew from what was known before."""
+    world = World("steps: [{name: a, job: {image: i}}, {name: b, job: {image: i}}]")
+    before = copy.deepcopy(world.status)
+    store = RunStore()
+    key = store.remember(run_with({}, 1))
+    store.wrote(key, run_with(before, 2), state_from_status(before))
+    after = world.succeed("a").status
+    store.remember(run_with(forged(after), 4))
+    reading = read_state(store.get(key))  # type: ignore[arg-type]
+    assert reading.state == state_from_status(after)
+    assert "phase is not what its journal says" in reading.tampered
+
+
 def test_a_status_changed_by_hand_is_restored_from_what_we_wrote(status: dict[str, Any]) -> None:
     store = RunStore()
     key = store.remember(run_with({}, 1))

@@ -1,0 +1,278 @@
+"""Several operators: one works on each shard, the others stand by; whoever dies, freezes, leaves or joins, every run ends and nothing is done twice."""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from backstay import names
+from tests.simulation.universe.loop import VirtualLoop
+from tests.support.crew import Crew, Town, in_virtual_time
+from tests.support.operating import define, ended
+
+JOBS = {"steps": [{"name": name, "job": {"image": "ok"}} for name in ("a", "b", "c")]}
+TAKEOVER_SECONDS = 10.0
+
+
+def made_once(api: Town) -> None:
+    """No Job was made twice, and no step had two."""
+    assert [name for name, count in Counter(api.created).items() if count > 1] == []
+    made = [(job["metadata"]["labels"][names.LABEL_RUN], job["metadata"]["annotations"][names.ANNOTATION_PATH]) for job in api.all("jobs")]
+    assert [step for step, count in Counter(made).items() if count > 1] == []
+
+
+def all_succeeded(api: Town, count: int) -> None:
+    assert Counter((run.get("status") or {}).get("phase") for run in api.all("workflowruns")) == {"Succeeded": count}
+    made_once(api)
+
+
+def apply(api: Town, count: int, spec: dict[str, Any] | None = None) -> None:
+    for number in range(count):
+        api.apply_run(spec or {"workflow": {"inline": JOBS}}, f"r{number}")
+
+
+def all_ended(api: Town) -> bool:
+    return all(ended(api, run["metadata"]["name"]) for run in api.all("workflowruns"))
+
+
+def test_of_two_operators_one_works_and_the_other_stands_by_with_all_in_mind() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        api = Town()
+        crew = Crew(api, loop)
+        await crew.start("one")
+        await crew.until(lambda: api.holders() == {"backstay": "one"})
+        await crew.start("two")
+        apply(api, 5)
+        await crew.until(lambda: len(crew.operators["two"].store) == 5)
+        await crew.until(lambda: all_ended(api))
+        all_succeeded(api, 5)
+        assert api.work_of("two") == []
+        assert (crew.operators["one"].shards.held(), crew.operators["two"].shards.held()) == (1, 0)
+        await crew.until(lambda: len(crew.operators["two"].store) == 0)
+
+    in_virtual_time(play)
+
+
+def test_where_the_leader_is_killed_the_other_goes_on_within_ten_seconds() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        chance = random.Random(7)
+        for _ in range(6):
+            api = Town(job_seconds=3.0)
+            crew = Crew(api, loop)
+            await crew.start("one")
+            await crew.until(lambda api=api: api.holders() == {"backstay": "one"})
+            await crew.start("two")
+            apply(api, 5)
+            await crew.until(lambda api=api: len(api.created) > chance.randrange(12))
+            crew.kill("one")
+            killed = loop.time()
+            await crew.until(lambda api=api: all_ended(api))
+            all_succeeded(api, 5)
+            assert api.work_of("two")[0].at - killed < TAKEOVER_SECONDS
+            await crew.stop("two")
+
+    in_virtual_time(play)
+
+
+def test_a_leader_that_is_told_to_end_leaves_its_place_at_once() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        api = Town()
+        crew = Crew(api, loop)
+        await crew.start("one")
+        await crew.until(lambda: api.holders() == {"backstay": "one"})
+        await crew.start("two")
+        apply(api, 3)
+        await crew.until(lambda: api.created)
+        await crew.stop("one")
+        told = loop.time()
+        await crew.until(lambda: api.holders() == {"backstay": "two"})
+        assert loop.time() - told < 0.5
+        await crew.until(lambda: all_ended(api))
+        all_succeeded(api, 3)
+
+    in_virtual_time(play)
+
+
+def test_an_operator_that_is_started_again_in_its_place_need_not_wait_and_another_does() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        for successor, soonest, latest in (("one", 0.0, 0.5), ("two", 5.0, TAKEOVER_SECONDS)):
+            api = Town()
+            crew = Crew(api, loop)
+            await crew.start("one")
+            await crew.until(lambda api=api: api.holders() == {"backstay": "one"})
+            crew.kill("one")
+            killed = loop.time()
+            apply(api, 1)
+            await crew.start(successor)
+            await crew.until(lambda api=api: api.created)
+            assert soonest <= loop.time() - killed < latest
+            await crew.stop(successor)
+
+    in_virtual_time(play)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_old_leader_that_was_stopped_for_a_minute_and_is_woken_does_no_harm(seed: int) -> None:
+    """Stopped between any two steps, also between a decision that is written and its deed. Runs are deleted meanwhile, so that a Job that it made
+    after them would be made anew."""
+
+    async def play(loop: VirtualLoop) -> None:
+        chance = random.Random(seed)
+        api = Town(job_seconds=0.7)
+        crew = Crew(api, loop)
+        await crew.start("one")
+        await crew.until(lambda: api.holders() == {"backstay": "one"})
+        await crew.start("two")
+        apply(api, 6)
+        process = crew.processes["one"]
+        at = process.steps + chance.randrange(1500)
+        while process.steps < at and not all_ended(api):
+            await crew.step()
+        crew.freeze("one")
+        frozen = len(api.work_of("one"))
+        await crew.until(lambda: all_ended(api) or api.holders() == {"backstay": "two"})
+        await crew.until(lambda: all_ended(api))
+        all_succeeded(api, 6)
+        made = list(api.created)
+        await crew.until(lambda: api.holders() == {"backstay": "two"})
+        for run in api.all("workflowruns"):
+            api.remove("workflowruns", run)
+        await crew.pass_time(60)
+        crew.wake("one")
+        await crew.pass_time(30)
+        assert api.created == made, "the old leader has made a Job anew"
+        under_way = [deed for deed in api.work_of("one")[frozen:] if deed.plural == "jobs"]
+        assert under_way == []
+        assert crew.operators["one"].shards.held() == 0
+        apply(api, 2)
+        await crew.until(lambda: len(api.created) == len(made) + 6)
+        assert len(api.work_of("one")) - frozen <= 1, "it works although another holds the Lease"
+
+    in_virtual_time(play, seed)
+
+
+def test_an_operator_whose_lease_cannot_be_renewed_begins_nothing_and_goes_on_where_it_was_when_it_can() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        api = Town(job_seconds=2.0)
+        crew = Crew(api, loop)
+        await crew.start("one")
+        apply(api, 4)
+        await crew.until(lambda: api.created)
+        operator = crew.operators["one"]
+        api.is_out = True
+        await crew.until(lambda: not operator.shards.is_at_work)
+        assert [known.taken for known in map(operator.store.get, operator.store) if known] == [True] * 4, "what it has begun is its own yet"
+        await crew.pass_time(60)
+        api.is_out = False
+        await crew.until(lambda: all_ended(api))
+        all_succeeded(api, 4)
+        assert api.holders() == {"backstay": "one"}
+
+    in_virtual_time(play)
+
+
+def test_of_two_that_have_the_same_name_by_mistake_the_one_that_was_started_last_works_and_they_do_not_fight() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        api = Town()
+        crew = Crew(api, loop)
+        await crew.start("one")
+        await crew.until(lambda: api.holders() == {"backstay": "one"})
+        await crew.start("two", identity="one")
+        await crew.until(lambda: crew.operators["two"].shards.held())
+        wrote = len(api.deeds)
+        await crew.pass_time(60)
+        assert (crew.operators["one"].shards.held(), crew.operators["two"].shards.held()) == (0, 1)
+        assert len(api.deeds) - wrote <= 31, "a Lease is renewed every two seconds, and that is all"
+
+    in_virtual_time(play)
+
+
+# ------------------------------------------------------------------------------------------------------------- shards
+
+
+def one_owner_each(crew: Crew) -> None:
+    """No two that are awake hold the same shard."""
+    awake = [operator for name, operator in crew.operators.items() if name in crew.processes and not crew.processes[name].is_stopped]
+    held = Counter(shard for operator in awake for shard in range(operator.settings.shards) if operator.shards.holds(shard))  # type: ignore[attr-defined]
+    assert all(count == 1 for count in held.values()), held
+
+
+def shares(api: Town) -> Counter[str]:
+    return Counter(holder for name, holder in api.holders().items() if "-of-4" in name and not name.startswith("backstay-of-") and holder)
+
+
+def test_shards_are_shared_out_evenly_taken_over_and_given_back() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        api = Town(job_seconds=1.0)
+        crew = Crew(api, loop, shards=4)
+        api.check = lambda: one_owner_each(crew)
+        await crew.start("one")
+        await crew.until(lambda: shares(api) == {"one": 4})
+        await crew.start("two")
+        await crew.until(lambda: shares(api) == {"one": 2, "two": 2})
+        await crew.start("three")
+        await crew.until(lambda: sorted(shares(api).values()) == [1, 1, 2])
+        apply(api, 60)
+        await crew.until(lambda: all(api.work_of(name) for name in ("one", "two", "three")))
+        before = {name: holder for name, holder in api.holders().items() if holder != "two"}
+        crew.kill("two")
+        killed = loop.time()
+        await crew.until(lambda: sorted(shares(api).items()) == [("one", 2), ("three", 2)])
+        assert loop.time() - killed < TAKEOVER_SECONDS
+        assert before.items() <= api.holders().items(), "a shard has moved without need"
+        await crew.until(lambda: all_ended(api))
+        all_succeeded(api, 60)
+        await crew.stop("three")
+        await crew.until(lambda: shares(api) == {"one": 4})
+        await crew.until(lambda: set(api.holders()) == {*(f"backstay-{number}-of-4" for number in range(4)), "backstay-of-4-one"})
+
+    in_virtual_time(play)
+
+
+FAMILY = {"steps": [{"name": "call", "workflow": {"name": "middle"}}, {"name": "after", "job": {"image": "ok"}}]}
+MIDDLE = {"steps": [{"name": "call", "workflow": {"name": "leaf"}}]}
+LEAF = {"steps": [{"name": "only", "job": {"image": "ok"}, "lock": {"name": "printer"}}]}
+
+
+def printers(api: Town) -> list[dict[str, Any]]:
+    found = api.objects.get(("semaphores", "shop", "printer"))
+    return ((found or {}).get("status") or {}).get("holders") or []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_families_locks_and_limits_hold_across_shards_while_operators_die_freeze_and_join(seed: int) -> None:
+    """Every run calls a workflow that calls another, whose step needs the one printer; no more than five may go on at the same time."""
+    most = 5
+
+    async def play(loop: VirtualLoop) -> None:
+        chance = random.Random(seed)
+        api = Town(job_seconds=0.3)
+        for name, spec in (("middle", MIDDLE), ("leaf", LEAF)):
+            define(api, name, spec)
+        crew = Crew(api, loop, shards=3, max_active_runs=most)
+
+        def check() -> None:
+            assert len(printers(api)) <= 1, printers(api)
+            going = [run for run in api.all("workflowruns") if (run.get("status") or {}).get("startedAt")]
+            outer = [run for run in going if not run["status"].get("finishedAt") and "labels" not in run["metadata"]]
+            assert len(outer) <= most, f"{len(outer)} go on"
+
+        api.check = check
+        await crew.start("one", "two")
+        for number in range(14):
+            api.apply_run({"workflow": {"inline": FAMILY}}, f"r{number}")
+        await crew.pass_time(chance.random() * 6)
+        await crew.start("three")
+        await crew.pass_time(chance.random() * 6)
+        victim = chance.choice(["one", "two", "three"])
+        if chance.random() < 0.5:
+            crew.kill(victim)
+        else:
+            crew.freeze(victim)
+            await crew.pass_time(40)
+            crew.wake(victim)
+        await crew.until(lambda: all_ended(api), what=lambda: crew.told())
+        all_succeeded(api, 42)
+
+    in_virtual_time(play, seed)

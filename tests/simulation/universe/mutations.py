@@ -1,0 +1,141 @@
+"""Bugs that are planted into the operator, in memory, to show that the simulation finds them: each leaves out one thing that a promise rests on.
+
+A bug is a piece of the operator's source that is replaced by another. Where the source has changed, so that the piece is not found, planting
+fails and says so: then the bug must be planted anew, where what it leaves out is now.
+"""
+
+import contextlib
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A bug: in `where` (module:qualified.name), `old` becomes `new`."""
+
+    name: str
+    where: str
+    old: str
+    new: str
+    seeds: tuple[int, ...] = ()
+    """Seeds that were seen to find it, tried first."""
+
+
+MUTATIONS = (
+    Mutation(
+        "a status is written without its precondition",
+        "backstay.runtime.patch:status_patch",
+        '[{"op": "replace", "path": "/metadata/resourceVersion", "value": run["metadata"]["resourceVersion"]}]',
+        "[]",
+    ),
+    Mutation(
+        "it is done before it is written",
+        "backstay.runtime.reconciler:Reconciler._look",
+        "if decision.entries:\n        await self._persist(",
+        "if decision.entries:\n        await self._act(known, effects_of(program, decision.state, observations))\n        await self._persist(",
+    ),
+    Mutation(
+        "a Job of the right name is ours, whosever it is",
+        "backstay.executors.job:belongs",
+        "return labelled and controller_uid(metadata) in",
+        "return True or controller_uid(metadata) in",
+    ),
+    Mutation(
+        "all attempts of a step have one Job",
+        "backstay.names:job_name",
+        "digest(run_uid, path, attempt)",
+        "digest(run_uid, path, 1)",
+    ),
+    Mutation(
+        "a conflict is taken for a success",
+        "backstay.runtime.reconciler:Reconciler._made_good",
+        "case Conflict() | NotFound():\n            await self._refresh(key)",
+        "case Conflict() | NotFound():\n            self.queue.succeeded(key)",
+    ),
+    Mutation(
+        "a run that is woken while it is looked at is not looked at again",
+        "backstay.runtime.queue:KeyedQueue.done",
+        "if since is not None and",
+        "if False and",
+    ),
+    Mutation(
+        "after 410 it is watched from the same version",
+        "backstay.kube.informer:_needs_list",
+        "isinstance(error, (errors.Gone, errors.Invalid))",
+        "isinstance(error, errors.Invalid)",
+    ),
+    Mutation(
+        "what a list lacks is believed to be there still",
+        "backstay.kube.store:Store.sweep",
+        "for old in gone:",
+        "gone = []\n    for old in gone:",
+    ),
+    Mutation(
+        "timers are forgotten",
+        "backstay.runtime.reconciler:Reconciler._plan",
+        "if decision.wake_at is not None:",
+        "if False:",
+    ),
+    Mutation(
+        "it is undone in the order in which it was done",
+        "backstay.engine.compensation.pending:to_undo",
+        "reverse=True",
+        "reverse=False",
+    ),
+    Mutation(
+        "a stale view is acted upon",
+        "backstay.runtime.reconciler:Reconciler._is_newest",
+        'if newest["metadata"]["resourceVersion"] == meta["resourceVersion"]:',
+        "if True:",
+    ),
+    Mutation(
+        "a slot is given without its precondition",
+        "backstay.executors.semaphore:write",
+        "patch = [_precondition(semaphore), {",
+        "patch = [{",
+    ),
+)
+"""The bugs that a test plants, one after the other."""
+
+
+@contextlib.contextmanager
+def planted(bug: Mutation) -> Iterator[None]:
+    """For as long as the block lasts, the operator has the bug."""
+    holder, name, function = _found(bug.where)
+    changed = _compiled(function, bug)
+    users = [
+        module
+        for module in list(sys.modules.values())
+        if holder is not module and getattr(module, "__name__", "").startswith("backstay.") and getattr(module, name, None) is function
+    ]
+    for place in (holder, *users):
+        setattr(place, name, changed)
+    try:
+        yield
+    finally:
+        for place in (holder, *users):
+            setattr(place, name, function)
+
+
+def _found(where: str) -> tuple[Any, str, Callable[..., Any]]:
+    module, _, path = where.partition(":")
+    *outer, name = path.split(".")
+    holder: Any = import_module(module)
+    for part in outer:
+        holder = getattr(holder, part)
+    return holder, name, inspect.getattr_static(holder, name)
+
+
+def _compiled(function: Callable[..., Any], bug: Mutation) -> Callable[..., Any]:
+    source = textwrap.dedent(inspect.getsource(function))
+    if source.count(bug.old) != 1:
+        words = f"{bug.where} holds {source.count(bug.old)} times what {bug.name!r} replaces"
+        raise LookupError(f"{words}; plant it anew, where that is now:\n{bug.old}")
+    scope: dict[str, Any] = {}
+    exec(compile(source.replace(bug.old, bug.new), f"<{bug.name}>", "exec"), function.__globals__, scope)
+    return scope[function.__name__]
