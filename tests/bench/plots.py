@@ -53,7 +53,7 @@ def bars(title: str, y_label: str, groups: Mapping[str, Mapping[str, float]], *,
                 body.append(
                     f'<rect x="{x + 2:.1f}" y="{y:.1f}" width="{wide - 4:.1f}" height="{y_of(0) - y:.1f}" fill="{_COLOURS[place]}"/>'
                 )
-                body.append(_text(x + wide / 2, y - 4, shown(group[name]), "middle"))
+                body.append(_text(x + wide / 2, y - 4, _short(group[name]), "middle", ' font-size="10"'))
         if key in goals:
             y = y_of(goals[key])
             body.append(_dashed(begin - 6, begin + wide * len(names) + 6, y))
@@ -85,6 +85,10 @@ def _words(title: str, x_label: str, y_label: str) -> str:
             _text(16, middle, y_label, "middle", more=f' transform="rotate(-90 16 {middle:.0f})"'),
         ]
     )
+
+
+def _short(value: float) -> str:
+    return shown(value) if value >= 10 or value == int(value) else f"{value:.2g}"
 
 
 def _y_axis(top: float, y_of: Callable[[float], float]) -> str:

@@ -21,7 +21,7 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(0)]
 
 RUNNING: Final = 20
-STEPS: Final = 20
+STEPS: Final = 12
 """Of each run that has begun before the burst; a step takes a second."""
 LONG: Final = Kind(RUNS, partial(run_of, "long"), phase_at_end)
 _FIRST_NEW: Final = 1_000_000
@@ -40,10 +40,14 @@ class Burst:
         self.began = 0.0
         """When the burst began: seconds since the epoch."""
         self.deepest = 0.0
+        self._progress: dict[str, str] = {}
 
     def told(self, event: str, run: Object) -> None:
         """Hear of a change in the busy namespace."""
-        (self.old if run["metadata"]["name"] in self.old.asked else self.new).told(event, run)
+        name = run["metadata"]["name"]
+        (self.old if name in self.old.asked else self.new).told(event, run)
+        if name in self.old.asked:
+            self._progress[name] = run.get("status", {}).get("progress", "")
 
     def __str__(self) -> str:
         return f"long runs: {self.old}; burst: {self.new}; in the quiet namespace: {self.others}"
@@ -51,7 +55,7 @@ class Burst:
     async def break_out(self, client: Client, count: int, watch: Following, other_watch: Following) -> None:
         """Have the burst, and runs one at a time in the quiet namespace until it is over."""
         await create_runs(client, self.busy, [f"run-{number}" for number in range(RUNNING)], self.old)
-        await watch.until(self._is_under_way, LULL_SECONDS, self.__str__)
+        await watch.until(lambda: self.steps_done >= 3 * RUNNING, LULL_SECONDS, self.__str__)
         self.began = time.time()
         creating = asyncio.create_task(create_runs(client, self.busy, [f"run-{_FIRST_NEW + number}" for number in range(count)], self.new))
         while not creating.done() or self.new.under_way:
@@ -59,10 +63,12 @@ class Burst:
             await other_watch.until(lambda: not self.others.under_way, LULL_SECONDS, self.__str__)
             self.deepest = max(self.deepest, self.arena.operator.metric("backstay_queue_depth", priority="new"))
         await creating
-        await watch.until(lambda: not self.old.under_way, LULL_SECONDS, self.__str__, progress=lambda: len(self.old.ended))
+        await watch.until(lambda: not self.old.under_way, LULL_SECONDS, self.__str__, progress=lambda: self.steps_done)
 
-    def _is_under_way(self) -> bool:
-        return self.arena.operator.metric("backstay_step_to_step_seconds_count") >= 3 * RUNNING
+    @property
+    def steps_done(self) -> int:
+        """How many steps of the long runs have ended."""
+        return sum(int(done.partition("/")[0]) for done in self._progress.values() if done)
 
     def mean_wait(self, priority: str) -> float:
         """Return how long runs of a priority were ready before a pass began, on average, by the operator's own figures."""

@@ -21,12 +21,8 @@ _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"),
 
 def _labels() -> dict[str, set[str]]:
     """Return the labels of every series that the operator can have, by its name."""
-    found = {
-        "process_open_fds": set(),
-        "process_max_fds": set(),
-        "process_cpu_seconds_total": set(),
-        "process_resident_memory_bytes": set(),
-    }
+    of_the_process = ("process_open_fds", "process_max_fds", "process_cpu_seconds_total", "process_resident_memory_bytes")
+    found: dict[str, set[str]] = {name: set() for name in of_the_process}
     registry: Any = Metrics().registry
     for collector in registry._collector_to_names:
         names, kind = getattr(collector, "_name", ""), getattr(collector, "_type", "")

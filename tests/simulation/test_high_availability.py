@@ -213,7 +213,7 @@ def test_shards_are_shared_out_evenly_taken_over_and_given_back() -> None:
         await crew.until(lambda: shares(api) == {"one": 2, "two": 2})
         await crew.start("three")
         await crew.until(lambda: sorted(shares(api).values()) == [1, 1, 2])
-        apply(api, 60)
+        apply(api, 24)
         await crew.until(lambda: all(api.work_of(name) for name in ("one", "two", "three")))
         before = {name: holder for name, holder in api.holders().items() if holder != "two"}
         crew.kill("two")
@@ -222,7 +222,7 @@ def test_shards_are_shared_out_evenly_taken_over_and_given_back() -> None:
         assert loop.time() - killed < TAKEOVER_SECONDS
         assert before.items() <= api.holders().items(), "a shard has moved without need"
         await crew.until(lambda: all_ended(api))
-        all_succeeded(api, 60)
+        all_succeeded(api, 24)
         await crew.stop("three")
         await crew.until(lambda: shares(api) == {"one": 4})
         await crew.until(lambda: set(api.holders()) == {*(f"backstay-{number}-of-4" for number in range(4)), "backstay-of-4-one"})
@@ -276,3 +276,91 @@ def test_families_locks_and_limits_hold_across_shards_while_operators_die_freeze
         all_succeeded(api, 42)
 
     in_virtual_time(play, seed)
+
+
+def writes_of(api: Town, plural: str) -> int:
+    return sum(deed.plural == plural for deed in api.deeds)
+
+
+def breaker(minimum: int) -> dict[str, Any]:
+    meta = {"name": "bank", "namespace": "shop", "uid": "cb-bank", "generation": 1}
+    return {"metadata": meta, "spec": {"window": {"count": 100}, "minimumCalls": minimum, "failureRate": "50%", "openFor": "1h"}}
+
+
+def paying(image: str) -> dict[str, Any]:
+    return {"workflow": {"inline": {"steps": [{"name": "pay", "job": {"image": image}, "circuit": "bank", "retry": {"maxAttempts": 1}}]}}}
+
+
+def outcome(job: dict[str, Any]) -> tuple[int, str]:
+    return (1, "") if job["spec"]["template"]["spec"]["containers"][0]["image"] == "broken" else (0, "")
+
+
+def test_a_circuit_breaker_that_one_process_opens_stops_the_runs_of_all() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        api = Town(outcome)
+        api.put("circuitbreakers", breaker(3))
+        crew = Crew(api, loop, shards=4)
+        await crew.start("one", "two")
+        await crew.until(lambda: sorted(shares(api).values()) == [2, 2])
+        apply(api, 12, paying("broken"))
+        await crew.until(lambda: all_ended(api))
+        assert api.objects["circuitbreakers", "shop", "bank"]["status"]["state"] == "Open"
+        made = len(api.created)
+        for number in range(8):
+            api.apply_run(paying("ok"), f"late-{number}")
+        await crew.until(lambda: all_ended(api))
+        assert len(api.created) == made, "a call was made although it is open"
+        assert {run["status"]["error"]["type"] for run in api.all("workflowruns") if run["metadata"]["name"].startswith("late")} == {
+            "CircuitOpen"
+        }
+        owners = {name for name in ("one", "two") if any(deed.plural == "workflowruns" for deed in api.work_of(name))}
+        assert owners == {"one", "two"}
+
+    in_virtual_time(play)
+
+
+def test_a_circuit_breaker_on_which_some_calls_fail_is_not_written_for_ever_by_processes_that_count_differently() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        api = Town(outcome)
+        api.put("circuitbreakers", breaker(50))
+        crew = Crew(api, loop, shards=4)
+        await crew.start("one", "two")
+        await crew.until(lambda: sorted(shares(api).values()) == [2, 2])
+        apply(api, 12, paying("broken"))
+        await crew.until(lambda: all_ended(api))
+        await crew.pass_time(30)
+        written = writes_of(api, "circuitbreakers")
+        await crew.pass_time(120)
+        assert writes_of(api, "circuitbreakers") == written
+        assert api.objects["circuitbreakers", "shop", "bank"]["status"]["state"] == "Closed"
+
+    in_virtual_time(play)
+
+
+GIVES_UP = {"steps": [{"name": "pay", "job": {"image": "broken"}, "retry": {"maxAttempts": 1}, "onExhausted": "DeadLetter"}]}
+
+
+def test_dead_letters_are_settled_once_each_by_the_process_of_their_run() -> None:
+    """Some of the runs wait for it, of others only the letter is left."""
+
+    async def play(loop: VirtualLoop) -> None:
+        api = Town(outcome)
+        crew = Crew(api, loop, shards=4)
+        await crew.start("one", "two", "three")
+        await crew.until(lambda: sorted(shares(api).values()) == [1, 1, 2])
+        apply(api, 9, {"workflow": {"inline": GIVES_UP}})
+        await crew.until(lambda: len([one for one in api.all("deadletters") if one.get("status")]) == 9)
+        for run in api.all("workflowruns")[:4]:
+            api.remove("workflowruns", run)
+        await crew.pass_time(5)
+        written = writes_of(api, "deadletters")
+        for letter in api.all("deadletters"):
+            meta = {**letter["metadata"]}
+            api.put("deadletters", {**letter, "metadata": meta, "spec": {**letter["spec"], "resolution": {"id": "x", "action": "Discard"}}})
+        await crew.until(lambda: all((one.get("status") or {}).get("phase") == "Discarded" for one in api.all("deadletters")))
+        await crew.until(lambda: all_ended(api))
+        await crew.pass_time(5)
+        assert writes_of(api, "deadletters") - written <= 2 * 9, "letters are written by several"
+        assert Counter(run["status"]["phase"] for run in api.all("workflowruns")) == {"Failed": 5}
+
+    in_virtual_time(play)

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from backstay import errors
@@ -18,6 +19,7 @@ from tests.support.fake_api import FakeApi, Object, Outcome
 
 Found = TypeVar("Found")
 LIMIT_SECONDS = 300.0
+_BEGAN = datetime(2026, 11, 23, 8, 40, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,14 @@ class Crew:
         """Start operators, which begin when the loop goes on."""
         for name in names:
             process = self.processes[name] = Process(name)
-            operator = Operator(cast(Client, self.api), Settings(**(self._settings | {"identity": name} | settings)), Metrics())
+            own = Settings(**(self._settings | {"identity": name} | settings))
+            operator = Operator(cast(Client, self.api), own, Metrics(), now=self.now)
             self.operators[name] = operator
             await process.start(self._begin(operator), self.loop)
+
+    def now(self) -> datetime:
+        """Return the wall clock of all: virtual as everything else."""
+        return _BEGAN + timedelta(seconds=self.loop.time())
 
     async def _begin(self, operator: Operator) -> None:
         await operator.start()

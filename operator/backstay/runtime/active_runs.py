@@ -1,8 +1,9 @@
 """How many runs go on at the same time in a namespace, and in the whole installation: counted in memory, no write for it.
 
-What is promised: one operator never lets more runs begin than are allowed, also right after it has started, because nothing begins under a
-limit until every run has been counted once. Two operators that are alive for a moment (a node that was lost comes back) may each let some
-begin; what is over the limit then ends by itself. A run that another waits for counts, and never waits: its caller would wait for ever.
+What is promised: never more runs begin than are allowed, also right after a start, because nothing begins under a limit until every run has
+been counted once. Of several processes the one that holds the first shard lets runs begin (`shards.py`); one that was cut off and has not
+noticed yet may let some begin, and what is over the limit then ends by itself. A run that another waits for counts, and never waits: its
+caller would wait for ever.
 """
 
 import asyncio

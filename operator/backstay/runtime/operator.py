@@ -37,7 +37,7 @@ from backstay.runtime.store import RunStore
 from backstay.runtime.sweeper import Sweeper
 from backstay.runtime.terminating import Namespaces
 from backstay.runtime.undo_requests import UndoRequests
-from backstay.runtime.view import has_begun, has_finalizer, is_finished, place, turn_of
+from backstay.runtime.view import has_begun, has_finalizer, is_finished, place
 from backstay.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -111,6 +111,9 @@ class Operator:
             self.active.begun(key)
         if not self.shards.keeps(key):
             self.reconciler.disown(key)
+        known = self.store.get(key)
+        if known is not None and not self.shards.owns(key):
+            known.rest()  # until somebody looks at it, which at the start, and where another does, is not soon
         self.queue.wake(key)
 
     def run_left(self, key: Key) -> None:
@@ -266,7 +269,7 @@ class Operator:
 
     def _turn_of(self, key: Key) -> Priority:
         known = self.store.get(key)
-        return Priority.NEW if known is None else turn_of(known.run)
+        return Priority.NEW if known is None else known.turn
 
     def _wake_uid(self, run_uid: str) -> bool:
         key = self.store.key_of_uid(run_uid)

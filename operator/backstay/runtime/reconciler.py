@@ -97,6 +97,7 @@ class Reconciler:
             try:
                 await self._look(key, known)
                 self.queue.succeeded(key)
+                known.rest()
             except Exception as error:
                 self.metrics.pass_failed(error)
                 if not await self._made_good(key, known, error):

@@ -20,18 +20,18 @@ import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from os import getpid
-from typing import Final
+from typing import Any, Final
 
 from backstay.errors import AlreadyExists, ApiError, Conflict, NotFound
 from backstay.kube.client import Client
 from backstay.kube.limiter import Priority, at
-from backstay.names import ANNOTATION_ROOT, LABEL_PARENT, digest
+from backstay.names import ANNOTATION_DETACHED, ANNOTATION_ROOT, LABEL_PARENT, digest
 from backstay.runtime.desk import MOST_CALLERS
 from backstay.runtime.leases import RENEW_SHARE, Leases, slot_of
 from backstay.runtime.ownership import Ownership
 from backstay.runtime.queue import Key
 from backstay.runtime.store import RunStore
-from backstay.runtime.view import Object, has_begun
+from backstay.runtime.view import Object
 from backstay.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class Shards(Ownership):
 
     def owns_run(self, run: Object) -> bool:
         """Tell the same of a run that has ended, whether it is known or not."""
-        return self.holds(self._number(root_of(run, self._store)))
+        return self.holds(self._number(root_of(run["metadata"], self._store)))
 
     def keeps(self, key: Key) -> bool:
         """Tell whether a run is not another's, as far as is known."""
@@ -127,9 +127,9 @@ class Shards(Ownership):
         known = self._store.get(key)
         if known is None:
             return self._number(key.uid)
-        if self._is_limited() and not has_begun(known.run) and not known.run["metadata"].get("labels", {}).get(LABEL_PARENT):
+        if self._is_limited() and not known.has_begun and not _is_waited_for(known.metadata):
             return FIRST
-        return self._number(root_of(known.run, self._store))
+        return self._number(root_of(known.metadata, self._store))
 
     def _number(self, text: str) -> int:
         return zlib.crc32(text.encode()) % self.count
@@ -301,11 +301,10 @@ def share_out(count: int, members: Collection[str], holders: Mapping[int, str]) 
     return shared | dict(zip(free, takers, strict=True))
 
 
-def root_of(run: Object, store: RunStore) -> str:
+def root_of(meta: Mapping[str, Any], store: RunStore) -> str:
     """Return the UID of the outermost run that a run is a child of, or its own. A child run from before this was written down on it is found by
     way of its callers, which go on while somebody waits for it."""
     for _ in range(MOST_CALLERS):
-        meta = run["metadata"]
         if root := (meta.get("annotations") or {}).get(ANNOTATION_ROOT):
             return str(root)
         parent = (meta.get("labels") or {}).get(LABEL_PARENT)
@@ -313,8 +312,13 @@ def root_of(run: Object, store: RunStore) -> str:
         known = store.get(key) if key is not None else None
         if known is None:
             return str(parent or meta["uid"])
-        run = known.run
-    return str(run["metadata"]["uid"])
+        meta = known.metadata
+    return str(meta["uid"])
+
+
+def _is_waited_for(meta: Mapping[str, Any]) -> bool:
+    """Tell whether a run is a child that its caller waits for: it counts under the limits, and never waits for them (active_runs.py)."""
+    return bool((meta.get("labels") or {}).get(LABEL_PARENT)) and not (meta.get("annotations") or {}).get(ANNOTATION_DETACHED)
 
 
 def _as_name(slot: str) -> str:

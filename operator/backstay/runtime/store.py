@@ -9,23 +9,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import orjson
+
 from backstay.engine import journal
 from backstay.engine.model import Fault, Refusal, State
 from backstay.errors import ArchiveNeeded, IllegalTransition, TamperedState
+from backstay.kube.limiter import Priority
 from backstay.runtime.queue import Key
-from backstay.runtime.view import Object, key_of, light, version_of
+from backstay.runtime.view import Object, has_begun, key_of, light, turn_of, version_of
 
 MAX_LEFT: Final = 20_000
 
 
 @dataclass(slots=True)
 class Known:
-    """One run. `state` is None until it has been read once."""
+    """One run. `state` is None until it has been read once.
 
-    run: Object
+    While nobody looks at it the object is kept as text: a third of the size, and nothing for the garbage collector to go through.
+    """
+
+    _run: Object | None
+    """None while it is kept as text."""
     state: State | None = None
-    status: Mapping[str, Any] = field(default_factory=dict)
-    """The status that `state` was read from or written as."""
+    _status: Mapping[str, Any] | None = field(default_factory=dict)
+    """None where it is that of the object, while that is kept as text."""
     refused: dict[str, Refusal] = field(default_factory=dict)
     held: dict[str, Fault] = field(default_factory=dict)
     vanished: set[str] = field(default_factory=set)
@@ -41,6 +48,53 @@ class Known:
     """Whether this process has looked at the run, so that something of it may have been begun here."""
     ended_at: float | None = None
     """When, by the loop's clock, there was news that a step has ended, until what follows is begun: for metrics."""
+
+    version: int = field(init=False)
+    """That of the object; this and the next three are at hand also while it is kept as text."""
+    metadata: Mapping[str, Any] = field(init=False)
+    turn: Priority = field(init=False)
+    has_begun: bool = field(init=False)
+    _text: bytes = field(init=False, default=b"")
+
+    def __post_init__(self) -> None:
+        self._describe(self.run)
+
+    def _describe(self, run: Object) -> None:
+        self.version, self.metadata, self.turn, self.has_begun = version_of(run), run["metadata"], turn_of(run), has_begun(run)
+
+    @property
+    def run(self) -> Object:
+        """The newest object."""
+        if self._run is None:
+            self._run = run = orjson.loads(self._text)
+            self._status = run["status"] if self._status is None else self._status
+            self._text = b""
+        return self._run
+
+    @run.setter
+    def run(self, run: Object) -> None:
+        self._status = self.status  # of the object before, if that was kept as text
+        self._run, self._text = run, b""
+        self._describe(run)
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The status that `state` was read from or written as."""
+        if self._status is None:
+            self._status = self.run["status"]
+        return self._status
+
+    @status.setter
+    def status(self, status: Mapping[str, Any]) -> None:
+        self._status = status
+
+    def rest(self) -> None:
+        """Nobody looks at the run for a while."""
+        if self._run is not None:
+            if self._status is self._run.get("status"):
+                self._status = None
+            # Copied, because what orjson returns lies in a buffer of up to three times its size.
+            self._text, self._run = bytes(memoryview(orjson.dumps(self._run))), None
 
     def disown(self) -> None:
         """Another process looks at the run from now on: what was thought and tried here is of no use."""
@@ -89,7 +143,7 @@ class RunStore:
         """Tell whether an object is newer than what is, or was, known of the run."""
         key = key_of(run)
         known = self._known.get(key)
-        return version_of(run) > (self._left.get(key, -1) if known is None else version_of(known.run))
+        return version_of(run) > (self._left.get(key, -1) if known is None else known.version)
 
     def remember(self, run: Object) -> Key:
         """Take in an object; an older one than is, or was, known changes nothing. Returns its key."""
@@ -100,7 +154,7 @@ class RunStore:
         if known is None:
             self._known[key] = Known(light(run))
             self._by_uid[key.uid] = key
-        elif version_of(run) > version_of(known.run):
+        elif version_of(run) > known.version:
             known.run = light(run)
         return key
 
@@ -114,7 +168,7 @@ class RunStore:
     def wrote(self, key: Key, run: Object, state: State) -> None:
         """Note that a state is now written: the answer of the API server is the newest object."""
         known = self._known.get(key)
-        if known is not None and version_of(run) >= version_of(known.run):
+        if known is not None and version_of(run) >= known.version:
             known.run, known.state, known.status = light(run), state, run.get("status") or {}
 
     def forget(self, key: Key) -> None:
@@ -122,7 +176,7 @@ class RunStore:
         known = self._known.pop(key, None)
         self._by_uid.pop(key.uid, None)
         if known is not None:
-            self._left[key] = version_of(known.run)
+            self._left[key] = known.version
             if len(self._left) > MAX_LEFT:
                 self._left.popitem(last=False)
 

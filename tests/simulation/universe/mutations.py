@@ -52,10 +52,10 @@ MUTATIONS = (
         "digest(run_uid, path, 1)",
     ),
     Mutation(
-        "a conflict is taken for a success",
-        "backstay.runtime.reconciler:Reconciler._made_good",
-        "case Conflict() | NotFound():\n            await self._refresh(key)",
-        "case Conflict() | NotFound():\n            self.queue.succeeded(key)",
+        "nothing holds a run that would have to be undone",
+        "backstay.runtime.acting:Actor.do",
+        "await self._finalizers(known, [*_others(known), FINALIZER])",
+        "pass",
     ),
     Mutation(
         "a run that is woken while it is looked at is not looked at again",
@@ -88,10 +88,22 @@ MUTATIONS = (
         "reverse=False",
     ),
     Mutation(
-        "a stale view is acted upon",
-        "backstay.runtime.reconciler:Reconciler._is_newest",
-        'if newest["metadata"]["resourceVersion"] == meta["resourceVersion"]:',
-        "if True:",
+        "a pod that runs is taken for one that has ended well",
+        "backstay.executors.job_fact:fact",
+        "if pod.succeeded), None)",
+        "if pod.started), None)",
+    ),
+    Mutation(
+        "every attempt of a call has a key of its own",
+        "backstay.executors.http.execute:outgoing",
+        "idempotency_key(run.uid, call.path)",
+        'idempotency_key(run.uid, f"{call.path}#{call.attempt}")',
+    ),
+    Mutation(
+        "one participant of a transaction is told to abort whatever was decided",
+        "backstay.engine.steps.transaction:Member.second",
+        "return self.commit if",
+        'return self.commit if self.name != "q" and',
     ),
     Mutation(
         "a slot is given without its precondition",

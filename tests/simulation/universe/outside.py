@@ -26,8 +26,8 @@ class Outside:
         """What was done, by idempotency key: its number."""
         self.asked: Counter[str] = Counter()
         """How often each key was asked for."""
-        self.on_call: Callable[[str, str], None] = lambda run, path: None
-        """Told of every request that arrives: name of the run, path of the step."""
+        self.on_call: Callable[[str, str, str], None] = lambda run, path, key: None
+        """Told of every request that arrives: name of the run, path of the step, idempotency key."""
 
     def session(self, _exchange: Any, _url: Any, _addresses: Any) -> "OutsideSession":
         """Return what stands in the place of a session of aiohttp's."""
@@ -45,7 +45,7 @@ class Outside:
             raise ConnectionRefusedError(111, "Connection refused")
 
         def arrive() -> None:
-            self.on_call(run, path)
+            self.on_call(run, path, key)
             self.asked[key] += 1
             if how in ("ok", "slow", "deaf-done"):
                 self.done.setdefault(key, len(self.done) + 1)

@@ -14,10 +14,12 @@ They are checked from outside: on what stands in the server and on what really r
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from backstay import names
 from backstay.engine import codec, journal
+from backstay.engine.audit import Subject, audit, volume
 from backstay.engine.model import Entry
 from backstay.engine.program import Program
 from backstay.errors import BackstayError
@@ -60,6 +62,8 @@ class Promises:
         """By UID of the run and name of the Job."""
         self.looks_away = False
         """While somebody writes into a status who may not."""
+        self.keys: dict[tuple[str, str], str] = {}
+        """The idempotency keys of calls, by name of the run and path of the step."""
         self.ended_at: dict[str, float] = {}
         """When runs ended, by UID."""
         server.listeners.append(self._changed)
@@ -157,12 +161,30 @@ class Promises:
         if (step is None or step.get("child") != run["metadata"]["name"]) and not is_recovery:
             self.say("P2", f"{caller.name} {notes[names.ANNOTATION_PATH]}: run {run['metadata']['name']} is made and not written")
 
-    def called(self, run: str, path: str) -> None:
-        """Somebody outside was called."""
+    def called(self, run: str, path: str, key: str) -> None:
+        """Somebody outside was called: the step is written, and its key is always the same."""
+        if self.keys.setdefault((run, path), key) != key:
+            self.say("P1", f"{run} {path}: it is called under the keys {self.keys[run, path]} and {key}")
         found = [told for told in self.told.values() if told.name == run and not told.is_gone]
         step = _step(found[0].status, path) if found else None
         if step is None:
             self.say("P2", f"{run} {path}: a call is made that is not written")
+
+    # -------------------------------------------------------------------------------------------------------------- P3
+
+    def is_in_time(self, due: datetime, seconds: float) -> None:
+        """What was due by then is not waiting any more, and what had ended, so many seconds ago, is known."""
+        for (uid, name), works in self.attempts.items():
+            told, work = self.told[uid], works[-1]
+            step = _step(told.status, work.path) or {}
+            is_open = not told.is_gone and step.get("job") == name and step["phase"] == "Running"
+            if is_open and work.ended and work.ended_at < self.cluster.loop.now - seconds:
+                self.say("P3", f"{told.name} {work.path}: it is Running still, and its work has ended at {work.ended_at:.3f}")
+        limit = codec.time_to_json(due)
+        for told in self.told.values():
+            for step in told.status.get("steps") or () if not told.is_gone else ():
+                if step["phase"] in ("Waiting", "Retrying") and step.get("dueAt", limit) < limit:
+                    self.say("P3", f"{told.name} {step['path']}: it is {step['phase']} still, and was due at {step['dueAt']}")
 
     # -------------------------------------------------------------------------------------------------------------- PX
 
@@ -194,12 +216,30 @@ class Promises:
             if told.name in programs:
                 for words in violations(programs[told.name], told.entries):
                     self.say("P4", f"{told.name}: {words}")
+                if told.is_gone and not told.status.get("finishedAt") and self._is_left(told, programs[told.name]):
+                    self.say("P4", f"{told.name}: it is gone, and what it did is not undone")
             for words in self._untrue(told):
                 self.say("P4", f"{told.name}: {words}")
             for words in self._forgotten(told):
                 self.say("P4", f"{told.name}: {words}")
+            for words in self._unproven(told):
+                self.say("P5", f"{told.name}: {words}")
             for words in _halves(told):
                 self.say("PX", f"{told.name}: {words}")
+
+    def _unproven(self, told: Told) -> Iterator[str]:
+        """What `backstay verify` would find."""
+        run = self.server.find("workflowruns", "shop", told.name)
+        if run is None or not (run.get("status") or {}).get("journal"):
+            return
+        journals = [one for one in self.server.all("workflowjournals") if one["spec"]["run"]["uid"] == told.uid]
+        found = audit(Subject(told.name, told.uid), run["status"], [volume(one["metadata"]["name"], one["spec"]) for one in journals])
+        yield from (str(finding) for finding in found.findings if not found.is_proven)
+
+    def _is_left(self, told: Told, program: Program) -> bool:
+        """Whether work was done that is to be undone."""
+        works = [work for (uid, _), many in self.attempts.items() if uid == told.uid for work in many]
+        return any(work.ended == "done" and program.undo_of(work.path) is not None for work in works)
 
     def _forgotten(self, told: Told) -> Iterator[str]:
         """Work that took effect and that the run counts as not done, so that nobody would ever undo it."""
@@ -237,17 +277,17 @@ def _halves(told: Told) -> Iterator[str]:
     """Transactions of which one half was committed and the other aborted."""
     ways: defaultdict[str, set[str]] = defaultdict(set)
     for entry in told.entries:
-        whole, _, phase = entry.path.rpartition(":")
+        participant, _, phase = entry.path.rpartition("/")
         for commits, aborts in (("commit", "abort"), ("confirm", "cancel")):
-            if phase in (commits, aborts) and entry.changes.get("phase") == "Running":
-                ways[whole.rpartition("/")[0]].add("commit" if phase == commits else "abort")
+            if phase in (commits, aborts) and entry.changes.get("job"):
+                ways[participant.rpartition("/")[0]].add("commit" if phase == commits else "abort")
     for path, found in ways.items():
         if len(found) > 1:
             yield f"{path}: some participants commit and others abort"
 
 
 def _is_skipped(entry: Entry) -> bool:
-    return entry.kind not in ("StepSucceeded", "StepFinishing") or bool(entry.actor)
+    return entry.kind not in ("StepSucceeded", "StepFinishing") or entry.actor != "operator"
 
 
 def _is_same(one: Work, other: Work) -> bool:

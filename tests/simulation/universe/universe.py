@@ -12,16 +12,17 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
 from backstay import names
-from backstay.api.validate import parse_workflow
-from backstay.engine.program import Program, compile_program
+from backstay.engine.program import Program
 from backstay.errors import InvalidDefinition
 from backstay.executors.http.exchange import Exchange
 from backstay.observe.metrics import Metrics
+from backstay.runtime import programs
 from backstay.runtime.operator import Operator
 from backstay.settings import Settings
 from tests.simulation.universe.cluster import Cluster
@@ -38,6 +39,8 @@ START: Final = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 LONGEST: Final = 1500.0
 """In seconds: a universe that is not over by then never will be."""
 SETTLES: Final = 3.0
+LATE: Final = 75.0
+"""How long after its time what is due may still wait, where all has been well for as long. One request without an answer takes 30 s of it."""
 _METRICS: Final = Metrics()
 """One for all universes: nothing is decided on them, and they cost as much as a small universe."""
 
@@ -80,6 +83,8 @@ class Universe:
         self.living: dict[Process, Operator] = {}
         self.processes: list[Process] = []
         self.is_stopped = False
+        self.calm_from = 0.0
+        """From when on all is well with operators, clocks and the server."""
         self.deaths = list(what.deaths)
         self.dead = 0
         self.names = [f"r{number}" for number in range(1, 1 + len(what.runs))]
@@ -109,11 +114,14 @@ class Universe:
             self._later(at, self._jump, by)
         for at, lasts in self.what.outages:
             self._later(at, self.wire.outage, lasts)
+            self._later(at + lasts, self._disturb, 0)
         self.people.come()
         for name, spec in zip(self.names, self.what.runs, strict=True):
             self.server.create("workflowruns", "shop", {"metadata": {"name": name}, "spec": orjson.loads(orjson.dumps(spec))})
         while not (self.is_stopped or self._is_over()) and self.loop.now < 1000.0 + LONGEST:
             await asyncio.sleep(0.5)
+            if self.loop.now > self.calm_from + LATE:
+                self.promises.is_in_time(self.now() - timedelta(seconds=LATE), LATE)
         await asyncio.sleep(0 if self.is_stopped else SETTLES)
         if not (self.is_stopped or self._is_over()):
             self._complain_of_those_who_hang()
@@ -150,6 +158,7 @@ class Universe:
     # --------------------------------------------------------------------------------------------------------- operators
 
     def _begin_operator(self, name: str) -> None:
+        self._disturb(0)
         process = Process(name)
         self.processes.append(process)
         if self.deaths and name[0] == "a":
@@ -157,7 +166,7 @@ class Universe:
         process.start(self._operate(process), self.loop)
 
     async def _operate(self, process: Process) -> None:
-        settings = Settings(http_allowed_hosts=(HOST,), sweep_seconds=120.0, shards=self.what.shards, identity=process.name)
+        settings = Settings(http_allowed_hosts=(HOST,), shards=self.what.shards, identity=process.name)
         operator = Operator(self.wire.client(), settings, _METRICS, now=self.now)
         self.living[process] = operator
         for workflow in self.server.all("workflows"):
@@ -211,6 +220,7 @@ class Universe:
     def _stop_one(self, seconds: float) -> None:
         for process in self.living:
             process.is_stopped = True
+            self._disturb(seconds)
             self._later(seconds, self.loop.release, process)
             if "b" not in [other.name for other in self.living]:
                 self._later(seconds / 2, self._begin_operator, "b")
@@ -218,6 +228,10 @@ class Universe:
 
     def _jump(self, seconds: float) -> None:
         self.jumped += seconds
+        self._disturb(abs(seconds))
+
+    def _disturb(self, seconds: float) -> None:
+        self.calm_from = max(self.calm_from, self.loop.now + seconds)
 
     # ---------------------------------------------------------------------------------------------------------- the start
 
@@ -231,13 +245,13 @@ class Universe:
         status = {"observedGeneration": 1, "revision": {"name": f"{name}-1", "number": 1}, "conditions": [valid]}
         self.server.patch("workflows", "shop", name, {"status": status}, "merge", "status")
 
-    def programs(self) -> dict[str, Program]:
+    def compiled(self) -> dict[str, Program]:
         """Return what the runs run, compiled; those that cannot be run are left out."""
         found: dict[str, Program] = {}
         for name, spec in zip(self.names, self.what.runs, strict=True):
             workflow = spec["workflow"]
             with contextlib.suppress(InvalidDefinition):
-                found[name] = compile_program(parse_workflow(workflow.get("inline") or WORKFLOWS[workflow["name"]]))
+                found[name] = build_once(workflow.get("inline") or WORKFLOWS[workflow["name"]])
         return found
 
 
@@ -261,7 +275,7 @@ def play(data: bytes) -> Outcome:
             loop.run_until_complete(universe.end())
             loop.close()
     broken += [f"a fault nobody has taken: {words}" for words in loop.stuck]
-    universe.promises.at_the_end(universe.programs())
+    universe.promises.at_the_end(universe.compiled())
     phases = {told.name: str(told.status.get("phase")) for told in universe.promises.told.values()}
     return Outcome(
         data,
@@ -277,14 +291,29 @@ def play(data: bytes) -> Outcome:
     )
 
 
+_build: Final = programs.build
+
+
+@lru_cache(100)
+def _built(spec: bytes, template: str | None) -> Program:
+    return _build(orjson.loads(spec), template)
+
+
+def build_once(spec: Any, template: str | None = None) -> Program:
+    """Compile a definition, once for all operators of all universes: compiling is pure, and a quarter of what a universe costs."""
+    return _built(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS), template)
+
+
 @contextlib.contextmanager
 def _calling(outside: Outside) -> Iterator[None]:
     """For as long as the block lasts, http steps call the modelled world; and the operators' words are for nobody."""
     real, level = Exchange._session, logging.root.manager.disable
     Exchange._session = lambda exchange, url, addresses: outside.session(exchange, url, addresses)  # type: ignore[method-assign]
+    programs.build = build_once  # type: ignore[assignment]
     logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
         Exchange._session = real  # type: ignore[method-assign]
+        programs.build = _build
         logging.disable(level)

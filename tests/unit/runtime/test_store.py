@@ -1,12 +1,15 @@
 """What is believed of a status: what we wrote, what follows from its journal, and nothing else."""
 
 import copy
+import tracemalloc
 from typing import Any
 
+import orjson
 import pytest
 
 from backstay.engine.codec import state_from_status
 from backstay.errors import TamperedState
+from backstay.kube.limiter import Priority
 from backstay.runtime.store import Known, RunStore, read_state
 from tests.support.world import World
 
@@ -89,3 +92,40 @@ def test_nothing_is_believed_where_the_journal_was_changed_too(status: dict[str,
     bad["journal"]["entries"][1]["reason"] = "forged"
     with pytest.raises(TamperedState):
         read_state(Known(run_with(bad)))
+
+
+# ------------------------------------------------------------------------------------------------------ at rest, as text
+
+
+def test_what_is_known_of_a_run_is_the_same_after_it_was_at_rest(status: dict[str, Any]) -> None:
+    known = Known(run_with(status, 5))
+    state, run = read_state(known).state, known.run
+    known.rest()
+    assert (known.version, known.metadata, known.turn) == (5, run["metadata"], Priority.RUNNING)
+    assert (known.run, known.status, read_state(known).state) == (run, status, state)
+
+
+def test_a_run_that_changes_while_it_is_at_rest_is_still_held_against_what_was_known_of_it(status: dict[str, Any]) -> None:
+    known = Known(run_with(status, 5))
+    state = read_state(known).state
+    known.rest()
+    known.run = run_with(forged(status), 6)
+    assert known.status == status
+    reading = read_state(known)
+    assert (reading.state, bool(reading.tampered), known.version) == (state, True, 6)
+
+
+def test_a_run_at_rest_takes_less_than_half_of_the_memory(status: dict[str, Any]) -> None:
+    text = orjson.dumps(run_with(status, 5))
+
+    def bytes_of(rests: bool) -> int:
+        tracemalloc.start()
+        try:
+            known = [Known(orjson.loads(text)) for _ in range(200)]
+            for one in known if rests else ():
+                one.rest()
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    assert bytes_of(rests=True) < bytes_of(rests=False) / 2
