@@ -10,6 +10,7 @@ from backstay.names import idempotency_key
 from tests.support.api import Object
 from tests.support.cluster import EXAMPLES, Cluster, Place, documents
 from tests.support.shop import Books, Shop
+from tests.support.waiting import wait_for
 
 ORDER = EXAMPLES / "order"
 
@@ -46,6 +47,13 @@ class Market:
             run["metadata"]["name"] = run["spec"]["parameters"]["orderId"] = name
         self.place.apply(run)
         return str(run["metadata"]["name"])
+
+    def at_work(self, name: str, *steps: str) -> None:
+        """Wait until the Jobs of a run's steps are made: a step is Running before, and one that is cut off then was surely not done."""
+        wait_for(
+            lambda: set(steps) <= {job["metadata"]["annotations"]["backstay.dev/path"] for job in self.place.jobs(name)},
+            what=f"not all of {steps} have a Job",
+        )
 
     def assert_each_job_ran_once(self) -> None:
         """Hold the shop's own record of who asked for what against the Jobs: as many requests under a key as there were attempts."""
