@@ -71,21 +71,19 @@ def market(place: Place, tmp_path: Path) -> Market:
 
 def succeeded(run: Object) -> list[str]:
     """Return the paths of the jobs that did their work going forward, in the order in which they were done."""
-    return [path for kind, path in _story(run) if kind == "StepSucceeded" and ":" not in path and _kind(run, path) == "job"]
+    paths = [entry["path"] for entry in run["status"]["journal"]["entries"] if entry["kind"] == "StepSucceeded"]
+    return [path for path in paths if ":" not in path and _kind(run, path) == "job"]
 
 
 def undone(run: Object) -> list[str]:
-    """Return the paths of the steps that were undone, in that order."""
-    return [path for kind, path in _story(run) if kind == "StepCompensated"]
+    """Return the paths of the steps that were undone, in that order. One whose outcome was not known keeps its phase: its entry is one of the run."""
+    entries = [entry for entry in run["status"]["journal"]["entries"] if entry["kind"] == "StepCompensated"]
+    return [str(entry.get("path") or entry["reason"].partition(": undone")[0]) for entry in entries]
 
 
 def journal_kinds(run: Object) -> list[str]:
     """Return what happened, in order, in single words."""
-    return [kind for kind, _ in _story(run)]
-
-
-def _story(run: Object) -> list[tuple[str, str]]:
-    return [(entry["kind"], entry.get("path", "")) for entry in run["status"]["journal"]["entries"]]
+    return [entry["kind"] for entry in run["status"]["journal"]["entries"]]
 
 
 def _kind(run: Object, path: str) -> str:
