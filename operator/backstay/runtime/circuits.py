@@ -220,11 +220,11 @@ class Circuits:
             desk.window.seed(calls, failures, at)
 
     def _seen(self, place: _Place) -> SeenBreaker | None:
-        informer = self._informers.get(place[0]) or self._informers.get("")
+        informer = self._informers.get(place[0], self._informers.get(""))
         return informer.get(*place) if informer else None
 
     def _remember(self, found: SeenBreaker) -> SeenBreaker:
-        informer = self._informers.get(found.namespace) or self._informers[""]
+        informer = self._informers[found.namespace if found.namespace in self._informers else ""]
         informer.remember(found)
         return found
 

@@ -136,7 +136,7 @@ class DeadLetters:
             self._wake_run(new.uid_of_run)
 
     def _informer(self, namespace: str) -> Informer[SeenLetter]:
-        return self._informers.get(namespace) or self._informers[""]
+        return self._informers[namespace if namespace in self._informers else ""]
 
     def _of(self, run: Key) -> list[SeenLetter]:
         place = dead_letter.place_of(run.namespace, run.name)

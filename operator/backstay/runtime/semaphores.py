@@ -200,7 +200,7 @@ class Semaphores:
         return want.told or LockFact(has_begun=want.has_begun)
 
     def _seen(self, place: _Place) -> SeenSemaphore | None:
-        informer = self._informers.get(place[0]) or self._informers.get("")
+        informer = self._informers.get(place[0], self._informers.get(""))
         return informer.get(*place) if informer else None
 
     def _holders(self, place: _Place) -> Mapping[str, Claim]:
@@ -265,7 +265,7 @@ class Semaphores:
         return found
 
     def _remember(self, found: SeenSemaphore) -> SeenSemaphore:
-        informer = self._informers.get(found.namespace) or self._informers[""]
+        informer = self._informers[found.namespace if found.namespace in self._informers else ""]
         informer.remember(found)
         return found
 
