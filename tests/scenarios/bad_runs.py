@@ -210,7 +210,7 @@ FAILS: Final[dict[str, Failure]] = {
     ),
     "a service account that is not there": _fails(
         "InvalidJob",
-        run_of("bad", step(job=shell(serviceAccountName="nobody", startTimeout="6s"))),
+        run_of("bad", step(job=shell(serviceAccountName="nobody", startTimeout="10s"))),
         'serviceaccount "nobody" not found',
         "see its startTimeout",
     ),

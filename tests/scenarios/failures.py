@@ -9,6 +9,7 @@ import pytest
 from backstay.engine.codec import entry_from_json
 from tests.scenarios.catalogue.all import SCENARIOS
 from tests.scenarios.catalogue.rows import Deed, Scenario
+from tests.scenarios.fixtures import undone
 from tests.support.api import Object, Refused
 from tests.support.cluster import Cluster, Place, condition, condition_of, phase_of, step_of
 from tests.support.odd_server import odd_server
@@ -154,15 +155,9 @@ def _check_steps(expected: Scenario, run: Object) -> None:
 
 
 def _check_story(expected: Scenario, run: Object) -> None:
-    entries = run["status"]["journal"]["entries"]
     if expected.undone is not None:
-        assert [_undone(entry) for entry in entries if entry["kind"] == "StepCompensated"] == list(expected.undone)
-    assert list(wrong(expected.journal, map(entry_from_json, entries))) == []
-
-
-def _undone(entry: Object) -> str:
-    """Which step an entry says to be undone; one whose outcome was not known keeps its phase, so that its entry is one of the run."""
-    return str(entry.get("path") or entry["reason"].partition(": undone")[0])
+        assert undone(run) == list(expected.undone)
+    assert list(wrong(expected.journal, map(entry_from_json, run["status"]["journal"]["entries"]))) == []
 
 
 def _is_told(place: Place, name: str, reason: str, part: str) -> bool:

@@ -10,6 +10,7 @@ from backstay.names import idempotency_key
 from tests.support.api import Object
 from tests.support.cluster import EXAMPLES, Cluster, Place, documents
 from tests.support.shop import Books, Shop
+from tests.support.waiting import wait_for
 
 ORDER = EXAMPLES / "order"
 
@@ -47,6 +48,13 @@ class Market:
         self.place.apply(run)
         return str(run["metadata"]["name"])
 
+    def at_work(self, name: str, *steps: str) -> None:
+        """Wait until the Jobs of a run's steps are made: a step is Running before, and one that is cut off then was surely not done."""
+        wait_for(
+            lambda: set(steps) <= {job["metadata"]["annotations"]["backstay.dev/path"] for job in self.place.jobs(name)},
+            what=f"not all of {steps} have a Job",
+        )
+
     def assert_each_job_ran_once(self) -> None:
         """Hold the shop's own record of who asked for what against the Jobs: as many requests under a key as there were attempts."""
         jobs: Counter[str] = Counter()
@@ -63,21 +71,19 @@ def market(place: Place, tmp_path: Path) -> Market:
 
 def succeeded(run: Object) -> list[str]:
     """Return the paths of the jobs that did their work going forward, in the order in which they were done."""
-    return [path for kind, path in _story(run) if kind == "StepSucceeded" and ":" not in path and _kind(run, path) == "job"]
+    paths = [entry["path"] for entry in run["status"]["journal"]["entries"] if entry["kind"] == "StepSucceeded"]
+    return [path for path in paths if ":" not in path and _kind(run, path) == "job"]
 
 
 def undone(run: Object) -> list[str]:
-    """Return the paths of the steps that were undone, in that order."""
-    return [path for kind, path in _story(run) if kind == "StepCompensated"]
+    """Return the paths of the steps that were undone, in that order. One whose outcome was not known keeps its phase: its entry is one of the run."""
+    entries = [entry for entry in run["status"]["journal"]["entries"] if entry["kind"] == "StepCompensated"]
+    return [str(entry.get("path") or entry["reason"].partition(": undone")[0]) for entry in entries]
 
 
 def journal_kinds(run: Object) -> list[str]:
     """Return what happened, in order, in single words."""
-    return [kind for kind, _ in _story(run)]
-
-
-def _story(run: Object) -> list[tuple[str, str]]:
-    return [(entry["kind"], entry.get("path", "")) for entry in run["status"]["journal"]["entries"]]
+    return [entry["kind"] for entry in run["status"]["journal"]["entries"]]
 
 
 def _kind(run: Object, path: str) -> str:

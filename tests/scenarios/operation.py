@@ -94,8 +94,7 @@ def test_a_timer_survives_a_restart_and_keeps_its_time(place: Place) -> None:
 def test_what_ended_while_no_operator_was_there_is_seen_by_the_next_one(market: Market) -> None:
     market.shop.close("charge")
     name = market.start("good")
-    # A step is Running before its Job is made; without an operator nobody would make it.
-    wait_for(lambda: "charge" in {job["metadata"]["annotations"]["backstay.dev/path"] for job in market.place.jobs(name)})
+    market.at_work(name, "charge")  # without an operator nobody would make its Job
     market.place.cluster.operator.kill9()
     market.shop.open("charge")
     wait_for(lambda: "charge" in market.shop.done(), 60)

@@ -61,7 +61,7 @@ def test_when_shipping_fails_all_is_undone_in_reverse_and_the_shop_is_as_before(
 def test_deleting_a_run_half_way_undoes_it(market: Market, propagation: str) -> None:
     market.shop.close("ship")
     name = market.start("large")
-    market.place.reached(name, "ship")
+    market.at_work(name, "ship")
     assert market.shop.books() != market.before
     market.place.kubectl("delete", "wfrun", name, f"--cascade={propagation}", "--timeout=60s")
     assert not market.place.has_run(name)
@@ -73,7 +73,7 @@ def test_deleting_a_run_half_way_undoes_it(market: Market, propagation: str) -> 
 def test_deleting_a_run_in_the_middle_of_its_parcels_undoes_what_was_done(market: Market) -> None:
     market.shop.close("pack")
     name = market.start("good")
-    market.place.reached(name, "pack/third/box")
+    market.at_work(name, "pack/first/box", "pack/second/box", "pack/third/box")
     market.place.kubectl("delete", "wfrun", name, "--timeout=60s")
     assert market.shop.done() == ["reserve", "charge", "unpack", "unpack", "unpack", "refund", "release"]
     assert market.shop.books() == market.before

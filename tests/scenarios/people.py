@@ -10,7 +10,7 @@ from tests.support.waiting import wait_for
 def test_a_cancelled_run_is_undone(market: Market) -> None:
     market.shop.close("ship")
     name = market.start("large")
-    market.place.reached(name, "ship")
+    market.at_work(name, "ship")
     market.place.kubectl("patch", "wfrun", name, "--type=merge", "-p", '{"spec": {"cancel": {"reason": "customer changed her mind"}}}')
     run = market.place.ended(name)
     assert run["status"]["phase"] == "Cancelled"

@@ -11,7 +11,7 @@ from backstay.errors import ApiError
 from backstay.executors import job
 from backstay.kube.client import Client
 
-FIRST_PAUSE_SECONDS: Final = 10.0
+FIRST_PAUSE_SECONDS: Final = 2.5
 LONGEST_PAUSE_SECONDS: Final = 300.0
 """A Job's Events are read again after a pause, each twice as long: the API server finds them by reading all those of the namespace."""
 SPACING_SECONDS: Final = 0.1
