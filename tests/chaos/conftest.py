@@ -44,7 +44,7 @@ def asked() -> Asked:
 def tally(request: pytest.FixtureRequest, asked: Asked) -> Tally:
     """The tally, gone on with where one is kept; shown when the session ends."""
     about: dict[str, Any] = {"backstay": __version__, "kubernetes": kubernetes_version(), "python": platform.python_version()}
-    made = Tally.kept_in(asked.file, asked.kills, {**about, "cores": os.cpu_count()})
+    made = Tally.kept_in(asked.file, asked.kills, {**about, "cores": os.cpu_count(), "load before": round(os.getloadavg()[0], 1)})
     request.config.stash[_TALLY] = made
     return made
 

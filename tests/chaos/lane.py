@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from backstay.errors import AlreadyExists, Conflict, NotFound
 from backstay.kube.client import Client
-from backstay.kube.resources import JOBS, RUNS, SEMAPHORES
+from backstay.kube.resources import JOBS, LEASES, RUNS, SEMAPHORES
 from tests.chaos.hearing import hearing, insist
 from tests.chaos.nursery import Nursery
 from tests.chaos.rules import Ending
@@ -32,21 +32,23 @@ SILENCE_SECONDS: Final = 60
 """How long an operator may live without writing anything, although there is always something to do. How soon it really does is measured."""
 REST_SECONDS: Final = 180
 """How long the last operator may take to bring everything to its end."""
-ECHO_SECONDS: Final = 0.1
-"""What is heard so soon after an operator was started was written by the one before: no operator is so fast."""
 _COLD_SHARE: Final = 0.1
 _POLL_SECONDS: Final = 0.01
 
 
 @dataclass
 class Life:
-    """One operator: when it was started, when it wrote first, when it was killed (Unix times), at what moment, and whether it was started cold."""
+    """One operator: when it was started, when it wrote first, when it was killed (Unix times), at what moment, and whether it was started cold.
+
+    `since` is the version that the cluster had as it was started: what has an older one was written by the operator before, however late it is heard of.
+    """
 
     started: float
     moment: str
     cold: bool
     wrote: float | None = None
     killed: float | None = None
+    since: int | None = None
 
 
 @dataclass
@@ -107,7 +109,9 @@ class Lane:
     async def _start(self, moment: str, *, cold: bool) -> int:
         self.lives.append(Life(time.time(), moment, cold))
         environment = QUICK | {"BACKSTAY_IDENTITY": self.namespace}
-        return await self.nursery.start(self.arguments, self.log, environment, cold=cold)
+        pid = await self.nursery.start(self.arguments, self.log, environment, cold=cold)
+        self.lives[-1].since = int((await insist(lambda: self.client.list(LEASES, self.namespace))).resource_version)
+        return pid
 
     async def _live_and_die(self) -> None:
         draw = self.generator
@@ -223,12 +227,13 @@ class Lane:
                 self.endings.setdefault(name, Ending(""))
             return
         if run.get("status") != before:
-            self._changed(now, name)
+            self._changed(now, name, int(run["metadata"]["resourceVersion"]))
         if name in self.orders and condition(run, "Complete") == "True":
             status = run["status"]
             self.endings.setdefault(name, Ending(status["phase"], datetime.fromisoformat(status["finishedAt"]).timestamp()))
 
-    def _changed(self, now: float, name: str) -> None:
+    def _changed(self, now: float, name: str, version: int) -> None:
         self.changes.append((now, name))
-        if self.lives and self.lives[-1].wrote is None and now - self.lives[-1].started > ECHO_SECONDS:
-            self.lives[-1].wrote = now
+        life = self.lives[-1] if self.lives else None
+        if life is not None and life.wrote is None and life.since is not None and version > life.since:
+            life.wrote = now

@@ -36,7 +36,7 @@ def recoveries(lives: Sequence[Life], changes: Sequence[tuple[float, str]], line
             continue
         (found.starts_cold if after.cold else found.starts_warm).append(after.wrote - before.killed)
         news = ends[bisect_left(times, before.killed) : bisect_right(times, after.wrote)]
-        moved = [_next(moments.get(line.run, []), line.at) for line in news]
+        moved = [_next(moments.get(line.run, []), max(line.at, after.wrote)) for line in news]
         known = [at for at in moved if at is not None]
         last = max(known, default=None)
         if last is not None and len(known) == len(moved) and (after.killed is None or last <= after.killed):
@@ -45,5 +45,5 @@ def recoveries(lives: Sequence[Life], changes: Sequence[tuple[float, str]], line
 
 
 def _next(moments: Sequence[float], after: float) -> float | None:
-    place = bisect_right(moments, after)
+    place = bisect_left(moments, after)
     return moments[place] if place < len(moments) else None

@@ -57,22 +57,25 @@ class Town(FakeApi):
             self._end(found, outcome)
 
     async def _write(self, verb: str, resource: Resource, do: Callable[[], Object]) -> Object:
+        """What was sent is carried out, whatever becomes of the process that sent it; the answer waits for it."""
         process = PROCESS.get()
+        if self.is_out or (process is not None and process.is_dead):
+            raise errors.Unavailable(503, "ServiceUnavailable", "not now")
 
         def done() -> Object:
-            if process is not None and process.is_dead:
-                raise errors.Unavailable(0, "ConnectionFailed", "the process that asked for it is dead")
             found = do()
             self.deeds.append(Deed(process.name if process else "", asyncio.get_running_loop().time(), verb, resource.plural))
             self.check()
             return found
 
-        if self.is_out:
-            raise errors.Unavailable(503, "ServiceUnavailable", "not now")
+        sent = asyncio.get_running_loop().create_task(self._carry_out(verb, resource, done), context=contextvars.Context())
+        return await asyncio.shield(sent)
+
+    async def _carry_out(self, verb: str, resource: Resource, do: Callable[[], Object]) -> Object:
         if resource is LEASES:
             await asyncio.sleep(0)
-            return done()
-        return await super()._write(verb, resource, done)
+            return do()
+        return await super()._write(verb, resource, do)
 
     def work_of(self, name: str) -> list[Deed]:
         """Return what a process has written, other than its Leases."""

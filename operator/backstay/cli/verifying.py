@@ -89,14 +89,9 @@ async def _with_strays(client: "Client", manifest: Object, found: Audit, volumes
 
 async def audited_all(client: "Client", namespace: str) -> AsyncGenerator[tuple[Object, Audit], None]:
     """Audit every run of a namespace, in the order of their names."""
-    free = asyncio.Semaphore(AT_ONCE)
-
-    async def one(manifest: Object) -> tuple[Object, Audit] | None:
-        async with free:
-            return await audited(client, manifest)
-
     async with aclosing(client.pages(resources.RUNS, namespace, limit=RUNS_PAGE)) as pages:
         async for page in pages:
-            for found in await asyncio.gather(*map(one, page.items)):
-                if found is not None:
-                    yield found
+            for begin in range(0, len(page.items), AT_ONCE):
+                for found in await asyncio.gather(*(audited(client, run) for run in page.items[begin : begin + AT_ONCE])):
+                    if found is not None:
+                        yield found

@@ -99,9 +99,8 @@ class Transport:
 
     async def send(self, request: Request) -> bytes:
         """Return the body of the answer. Raises ApiError of the kind that says what to do."""
-        if self.limiter is not None:
-            await self.limiter.admit()
-        with _Call(request, self._timeout_seconds, self.calls) as call:
+        await self._admit()
+        with _Call(request, self._timeout_seconds, self) as call:
             async with await self._respond(request, self._timeout) as response:
                 content = await response.read()
                 call.status = response.status
@@ -109,10 +108,9 @@ class Transport:
 
     async def stream(self, request: Request, limit_seconds: float | None) -> AsyncGenerator[bytes, None]:
         """Yield the lines of an answer that comes bit by bit, for at most `limit_seconds`. Raises ApiError."""
-        if self.limiter is not None:
-            await self.limiter.admit()
+        await self._admit()
         with _Faults(request, limit_seconds):
-            with _Call(request, limit_seconds, self.calls) as call:
+            with _Call(request, limit_seconds, self) as call:
                 response = await self._respond(request, self._limit(limit_seconds))
                 call.status = response.status
             async with response:
@@ -124,6 +122,11 @@ class Transport:
                         yield line
                 if rest:
                     yield rest
+
+    async def _admit(self) -> None:
+        """Wait until a request may be sent; `_Call` says when it is answered, and a stream's is with its first byte."""
+        if self.limiter is not None:
+            await self.limiter.admit()
 
     # --------------------------------------------------------------------------------------------------- one exchange
 
@@ -267,17 +270,20 @@ class _Faults:
 
 
 class _Call(_Faults):
-    """Counts a request on its way out, whatever became of it."""
+    """Counts a request on its way out, whatever became of it, and lets another go."""
 
-    __slots__ = ("_calls", "_started", "status")
+    __slots__ = ("_calls", "_limiter", "_started", "status")
 
-    def __init__(self, request: Request, limit_seconds: float | None, calls: CallHook) -> None:
+    def __init__(self, request: Request, limit_seconds: float | None, transport: Transport) -> None:
         super().__init__(request, limit_seconds)
-        self._calls = calls
+        self._calls = transport.calls
+        self._limiter = transport.limiter
         self._started = time.perf_counter()
         self.status = 0
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._limiter is not None:
+            self._limiter.left()
         if isinstance(error, errors.ApiError):
             self.status = error.status
         self._calls(self._request.verb, self._request.resource, self.status, time.perf_counter() - self._started)

@@ -161,6 +161,11 @@ class Metrics:
         self._pauses = Counter(
             "backstay_api_pauses", "How often all requests had to pause, since the API server had answered 429.", registry=self.registry
         )
+        self._at_once = Gauge(
+            "backstay_api_at_once_limit",
+            "How many requests may be under way at a time since the API server has answered 429; 0 where there is no such limit.",
+            registry=self.registry,
+        )
         self._known_requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def _define_informers(self) -> None:
@@ -388,6 +393,7 @@ class Metrics:
         """Ask what holds requests back whenever metrics are read."""
         for priority in IN_LINE:
             self._in_line.labels(_word(priority)).set_function(partial(limiter.waiting, priority))
+        self._at_once.set_function(limiter.at_once)
 
     def watch_clock(self, skew_seconds: Callable[[], float | None]) -> None:
         """Ask how far the clocks are apart whenever metrics are read."""

@@ -89,9 +89,11 @@ class JobWatch:
             return
         pods = run.pods_of(seen.uid)
         if self._needs_look(seen, run):
-            self._looked.add(seen.uid)
             for pod in await job.look(self._client, seen):
-                run.pods.setdefault(seen.uid, {}).setdefault(pod.uid, pod)
+                known = run.pods.setdefault(seen.uid, {})
+                if pod.uid not in known or pod.resource_version > known[pod.uid].resource_version:
+                    known[pod.uid] = pod
+            self._looked.add(seen.uid)  # not before: where the server could not be asked, nothing is known yet
         elif not job.is_podless(seen, pods):
             self._podless.forget(seen.uid)
             return

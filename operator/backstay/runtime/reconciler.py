@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 OUTAGE_BACKOFF_SECONDS: Final = 10.0
 """How long a run waits at most for its next try while the API server does not answer: how late it goes on once the server is back."""
 TELL_OUTAGE_SECONDS: Final = 10.0
+FRESH_SECONDS: Final = 1.0
+"""For how long, from when it was asked for, a write of ours proves that nobody else is ahead."""
 
 
 def utc_now() -> datetime:
@@ -153,14 +155,16 @@ class Reconciler:
         if decision is None:
             await self._show_pending(key, known, resolution)
             return
+        basis, asked_at = reading.run, self.loop_time()
         if decision.entries:
-            await self._persist(key, program, decision, reading)
+            basis = await self._persist(key, program, decision, reading)
             self.jobs.of(key.namespace).settle(key.namespace, key.uid, _settled(decision.state, observations))
             self._note_end(key, known, decision)
             self.letters.told(key, decision)
             self.circuits.report(ref_of(known.run), circuit.reports(program, reading.state, decision.entries))
         effects = effects_of(program, decision.state, observations)
-        if effects and not decision.entries and not await self._is_newest(reading.run):
+        is_fresh = decision.entries and self.loop_time() - asked_at < FRESH_SECONDS
+        if effects and not is_fresh and not await self._is_newest(basis):
             return
         try:
             await self._act(known, effects)
@@ -260,7 +264,8 @@ class Reconciler:
 
     # -------------------------------------------------------------------------------------------------------- persist
 
-    async def _persist(self, key: Key, program: Program, decision: Decision, reading: Reading) -> None:
+    async def _persist(self, key: Key, program: Program, decision: Decision, reading: Reading) -> Object:
+        """Write what was decided, and return the run as it is then."""
         generation = reading.run["metadata"].get("generation", 0)
         moved = await self._move(decision, reading)
         status = render(program, decision.state, decision.entries, reading.status, generation, self.now(), moved)
@@ -273,6 +278,7 @@ class Reconciler:
         self.store.wrote(key, written, decision.state)
         self.runs.wrote(written)
         self.children.seen(written)
+        return written
 
     async def _move(self, decision: Decision, reading: Reading) -> bounds.Moved:
         """Where the journal grows too long for the status, write its oldest entries elsewhere; only then does the status leave them out."""
@@ -302,8 +308,9 @@ class Reconciler:
     async def _is_newest(self, run: Object) -> bool:
         """Tell whether the object that was decided on is the newest. Where it is not, take in the newest and look again.
 
-        A write that went through proves it. Without one, the view may be stale: a late event, or another operator that is ahead; and
-        what a stale view wants in the world has been overtaken (DESIGN, promise 2).
+        A write that has just gone through proves it. Without one, the view may be stale: a late event, or another operator that is ahead; and
+        what a stale view wants in the world has been overtaken (DESIGN, promise 2). So has what was written by an operator that got its answer
+        late, or was stopped (SIGSTOP) before it acted.
         """
         meta = run["metadata"]
         newest = await self.client.get(resources.RUNS, meta["namespace"], meta["name"])

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import heapq
 import random
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -143,11 +144,13 @@ def _task(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Ta
 @contextmanager
 def virtual(loop: VirtualLoop, seed: str) -> Iterator[None]:
     """For as long as the block lasts, `time.monotonic` is the loop's time, and chance follows from the seed."""
-    monotonic, chance, boot = time.monotonic, backoff._RANDOM, leases._BOOT_CLOCK
+    monotonic, chance, boot, token = time.monotonic, backoff._RANDOM, leases._BOOT_CLOCK, secrets.token_hex
     time.monotonic = loop.time
     leases._BOOT_CLOCK = None  # type: ignore[misc]
-    backoff._RANDOM = random.Random(seed)  # type: ignore[assignment, misc]
+    backoff._RANDOM = dice = random.Random(seed)  # type: ignore[assignment, misc]
+    secrets.token_hex = lambda count=32: dice.randbytes(count or 32).hex()
     try:
         yield
     finally:
         time.monotonic, backoff._RANDOM, leases._BOOT_CLOCK = monotonic, chance, boot  # type: ignore[misc]
+        secrets.token_hex = token

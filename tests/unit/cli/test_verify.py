@@ -208,6 +208,25 @@ def test_a_file_that_is_no_export_ends_with_2(content: bytes, tmp_path: Path) ->
     assert result.exit_code == 2 and "an export begins with a header of kind RunExport" in result.stderr
 
 
+@pytest.mark.parametrize("where", ["status", "entry", "other"])
+def test_a_file_that_is_meant_to_break_the_reader_is_told_of_as_any_other(run: Object, where: str) -> None:
+    deep, nested = "DEEP", b"[" * 1000 + b"0" + b"]" * 1000
+    entry = run["status"]["journal"]["entries"][0]
+    header = {
+        "kind": "RunExport",
+        "run": {"name": "r", "uid": "u"},
+        "journal": {"head": "x"},
+        "status": {"vars": deep if where == "status" else {}},
+    }
+    second = {**entry, "changes": {"vars": {"x": deep}}} if where == "entry" else deep
+    lines = [json.dumps(one, separators=(",", ":"), sort_keys=True).encode().replace(b'"DEEP"', nested) for one in (header, second)]
+    try:
+        ((_, found),) = audit_file(lines, "run.jsonl")
+        assert found.findings
+    except NoExport as error:
+        assert where == "status" and "line 1" in str(error)
+
+
 def test_a_whole_namespace_is_exported_into_one_file_and_verified_from_it(run: Object, tmp_path: Path) -> None:
     other = copy.deepcopy(named(run, "other"))
     file = tmp_path / "shop.jsonl"

@@ -27,6 +27,7 @@ class Asking:
 
     async def _ask(self, name: str) -> None:
         await self.limiter.admit()
+        self.limiter.left()
         self.went.append((round(asyncio.get_running_loop().time() - self._began, 6), name))
 
     @property
@@ -118,6 +119,47 @@ def test_what_the_server_says_to_one_request_holds_for_all_of_them() -> None:
         await asking.ask(Priority.NEW, "d")
         assert asking.went[-1] == (5.2, "d")
         assert len(paused) == 2
+
+    virtually(story())
+
+
+def test_after_a_pause_half_as_many_are_under_way_at_a_time_and_twice_as_many_again_every_five_seconds() -> None:
+    """A server with two seats for us, which turns away whoever finds none, and says to come back after a second."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        limiter, seats, refused, done = Limiter(), 2, list[float](), list[float]()
+        under_way = 0
+
+        async def request() -> bool:
+            nonlocal under_way
+            await limiter.admit()
+            under_way += 1
+            try:
+                if under_way > seats:
+                    await asyncio.sleep(0.001)
+                    limiter.pause(1)
+                    refused.append(loop.time())
+                    return False
+                await asyncio.sleep(0.05)
+                done.append(loop.time())
+                return True
+            finally:
+                under_way -= 1
+                limiter.left()
+
+        async def worker() -> None:
+            for _ in range(10):
+                while not await request():
+                    await asyncio.sleep(1)
+
+        await asyncio.gather(*(worker() for _ in range(32)))
+        assert len(done) == 320
+        assert loop.time() - 1000 < 40, "two seats alone take 8 s for that; with a pause alone it would be 160"
+        assert len(refused) < 100, "most of them came when nobody knew of the seats"
+        assert limiter.at_once() > 0
+        await asyncio.sleep(60)
+        assert limiter.at_once() == 0, "it is forgotten after a while"
 
     virtually(story())
 

@@ -1,9 +1,11 @@
 """What is seen of Jobs and Pods: whatever comes first, and at a cost that does not grow with what has ended."""
 
+import copy
 from typing import Any, cast
 
 import pytest
 
+from backstay import errors
 from backstay.engine.model import JobState
 from backstay.executors import job
 from backstay.kube.client import Client
@@ -83,6 +85,36 @@ async def test_where_the_end_of_a_job_is_seen_before_its_pod_the_server_is_asked
     assert await seen.state() == (JobState.SUCCEEDED, "out")
     seen.api.silent.add("pods")
     assert await seen.state() == (JobState.SUCCEEDED, "out")
+
+
+async def test_where_the_end_of_a_job_is_seen_and_its_pod_is_known_from_before_its_end_the_server_is_asked_and_believed() -> None:
+    seen = Seen()
+    await seen.make()
+    await seen.watch.facts("shop", RUN)
+    seen.api.finish_job(0, (0, '{"error": {"type": "CardDeclined"}}'))
+    seen.api.objects["pods", "shop", "j1-x"]["metadata"]["labels"]["batch.kubernetes.io/job-name"] = "j1"
+    ended_pod = copy.deepcopy(seen.api.objects["pods", "shop", "j1-x"])
+    running = {"phase": "Running", "containerStatuses": [{"name": "main", "state": {"running": {}}}]}
+    seen.watch.pods._follow("ADDED", {**ended_pod, "metadata": {**ended_pod["metadata"], "resourceVersion": "1"}, "status": running})
+    seen.hear_job()
+    assert await seen.state() == (JobState.SUCCEEDED, '{"error": {"type": "CardDeclined"}}')
+
+
+async def test_where_the_server_cannot_be_asked_for_a_pod_it_is_asked_again() -> None:
+    seen = Seen()
+    await seen.make()
+    seen.api.finish_job(0, (0, "out"))
+    seen.api.objects["pods", "shop", "j1-x"]["metadata"]["labels"]["batch.kubernetes.io/job-name"] = "j1"
+    seen.hear_job()
+    listed, seen.api.list = seen.api.list, unavailable  # type: ignore[method-assign]
+    with pytest.raises(errors.Unavailable):
+        await seen.state()
+    seen.api.list = listed  # type: ignore[method-assign]
+    assert await seen.state() == (JobState.SUCCEEDED, "out")
+
+
+async def unavailable(*_: object, **__: object) -> Any:
+    raise errors.Unavailable(503, "ServiceUnavailable", "not now")
 
 
 async def test_a_job_that_is_deleted_is_not_seen_any_more_and_told() -> None:

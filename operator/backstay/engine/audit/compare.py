@@ -13,7 +13,7 @@ from backstay.errors import IllegalTransition, TamperedState
 
 MOST_FINDINGS: Final = 100
 """What differs in more fields than this is told up to here."""
-_TROUBLE: Final = (TamperedState, IllegalTransition, TypeError, AttributeError, ValueError, KeyError)
+_TROUBLE: Final = (TamperedState, IllegalTransition, TypeError, AttributeError, ValueError, KeyError, RecursionError)
 """What reading something that was forged may raise."""
 
 
@@ -40,10 +40,9 @@ def fold(entries: Sequence[Entry]) -> tuple[State, Entry | None, str]:
 def differences(status: Mapping[str, Any], folded: State) -> list[Difference]:
     """Return what of a status is not what follows from its journal."""
     try:
-        shown = codec.state_from_status(status)
+        return list(_differences(status, codec.state_from_status(status), folded))
     except _TROUBLE as error:
-        return [Difference("", "", str(error))]
-    return list(_differences(status, shown, folded))
+        return [Difference("", "", f"it cannot be read: {error}")]
 
 
 def _differences(status: Mapping[str, Any], shown: State, folded: State) -> Iterator[Difference]:

@@ -121,5 +121,5 @@ def short(value: Any, limit: int = 60) -> str:
     try:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except (TypeError, ValueError):
-        text = repr(value)
+        text = repr(value) if isinstance(value, int) else f"a {type(value).__name__} that is no JSON"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
