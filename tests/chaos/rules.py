@@ -8,6 +8,7 @@ Pure: lines of the book, the plan, how the run ended, and when the operator was 
     repeated            a request is repeated only after the operator was killed that had made it
     in order            a deed begins only when all of the stage before are done
     wholly              a run that has succeeded has done all its deeds and undone none; one that was to fail has done all there is before that
+                        (not what goes on beside a refusal, which may come first)
     undone              otherwise each deed that is done is undone, exactly once; one of which nobody knows, at most once; what never began, never
     backwards           what came later is undone before what came sooner is; and nothing is begun any more once undoing has begun
     decided             a transaction that has begun to confirm confirms everywhere, and cancels nowhere
@@ -148,7 +149,8 @@ class Judge:
             yield from self._decided()
         else:
             if phase == "Failed" and plan.fails:
-                yield from (f"{deed.word} was never done" for deed in self.deeds.values() if not (self._done(deed.word) or deed.refuses))
+                sure = (deed for stage in plan.stages if not any(deed.refuses for deed in stage) for deed in stage)
+                yield from (f"{deed.word} was never done" for deed in sure if not self._done(deed.word))
             for number, stage in enumerate(plan.stages):
                 for deed in stage:
                     yield from self._undone(deed, could_begin=number == 0 or self._stage_is_done(number - 1))

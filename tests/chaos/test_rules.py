@@ -86,6 +86,11 @@ def test_a_run_that_was_deleted_on_its_way_and_is_undone_breaks_no_rule(workflow
     assert broken(asked, doing(first) + undoing(first), "") == []
 
 
+def test_a_participant_that_was_not_asked_before_another_one_refused_breaks_no_rule() -> None:
+    asked = order("deal", fails=True)
+    assert broken(asked, [line for line in forwards(asked) if line.word != "try-one"], "Failed") == []
+
+
 def test_a_request_that_is_repeated_after_a_kill_breaks_no_rule() -> None:
     asked = order("calls")
     lines = forwards(asked)

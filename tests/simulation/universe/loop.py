@@ -23,6 +23,10 @@ PROCESS: Final[contextvars.ContextVar["Process | None"]] = contextvars.ContextVa
 """Whose step it is; None for the world's own."""
 
 
+MOST_ROUNDS: Final = 1000
+"""After so many rounds time passes by itself, as it does on any machine: who waits for a difference that rounding takes away waits for ever."""
+
+
 class Deadlocked(Exception):
     """Nothing is ready and no timer is set: nothing will ever happen again."""
 
@@ -59,6 +63,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.on_kill = on_kill
         self.on_exit = on_exit
         self.stuck: list[str] = []
+        self._rounds = 0
+        """How often the loop has gone round in this moment."""
         self._clock_resolution = 1e-9
         self.set_task_factory(_task)
         self.set_exception_handler(self._note)
@@ -91,7 +97,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not ready:
             if not timers:
                 raise Deadlocked
-            self.now = max(self.now, timers[0]._when)
+            if timers[0]._when > self.now:
+                self.now, self._rounds = timers[0]._when, 0
+        self._rounds += 1
+        if self._rounds > MOST_ROUNDS:
+            self.now += 1e-6
         while timers and timers[0]._when <= self.now:
             handle = heapq.heappop(timers)
             handle._scheduled = False

@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,9 @@ class Tally:
         """Write it into a file, whole or not at all."""
         if file is not None:
             beside = file.with_suffix(".new")
-            beside.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+            beside.write_bytes(
+                orjson.dumps(vars(self), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS, default=dict)
+            )
             beside.replace(file)
 
 
@@ -113,12 +116,12 @@ def many(runs: int, workers: int, file: Path | None) -> Tally:
     due = iter([number for number in range(-(-runs // CHUNK)) if number not in known])
     began, told_at = time.monotonic(), time.monotonic()
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        going: set[Future[Tally]] = {pool.submit(chunk, number) for number, _ in zip(due, range(2 * workers), strict=False)}
+        going: set[Future[Tally]] = {pool.submit(chunk, number) for number in islice(due, 2 * workers)}
         while going:
             done, going = wait(going, return_when=FIRST_COMPLETED)
             for future in done:
                 tally.add(future.result())
-            going |= {pool.submit(chunk, number) for number, _ in zip(due, range(len(done)), strict=False)}
+            going |= {pool.submit(chunk, number) for number in islice(due, len(done))}
             tally.keep(file)
             if time.monotonic() - told_at > 10:
                 told_at = time.monotonic()

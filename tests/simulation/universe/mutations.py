@@ -37,8 +37,8 @@ MUTATIONS = (
     Mutation(
         "it is done before it is written",
         "backstay.runtime.reconciler:Reconciler._look",
-        "if decision.entries:\n        await self._persist(",
-        "if decision.entries:\n        await self._act(known, effects_of(program, decision.state, observations))\n        await self._persist(",
+        "basis = await self._persist(",
+        "await self._act(known, effects_of(program, decision.state, observations))\n        basis = await self._persist(",
         seeds=(0,),
     ),
     Mutation(
@@ -74,7 +74,7 @@ MUTATIONS = (
         "backstay.kube.store:Store.sweep",
         "for old in gone:",
         "gone = []\n    for old in gone:",
-        seeds=(61,),
+        seeds=(108,),
     ),
     Mutation(
         "timers are forgotten",

@@ -250,7 +250,8 @@ class Promises:
                 is_lost = (
                     step.get("phase") in ("Failed", "Cancelled") and step.get("outcome") is None and step.get("finishing") != "Succeeded"
                 )
-                if work.ended == "done" and work.fate.how == GOOD and is_lost and work.ended_at < self.ended_at.get(uid, 0.0):
+                is_known = work.name in told.jobs or not work.gone  # of one that went before that nobody can know that it was ever there
+                if work.ended == "done" and work.fate.how == GOOD and is_lost and is_known and work.ended_at < self.ended_at.get(uid, 0.0):
                     yield f"{work.path}#{work.attempt}: its work was done, and the run says that it was not: {step['phase']}"
 
     def _untrue(self, told: Told) -> Iterator[str]:

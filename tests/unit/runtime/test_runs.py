@@ -10,6 +10,7 @@ from backstay.runtime.reconciler import Reconciler
 from backstay.runtime.view import version_of
 from tests.support.fake_api import FakeApi
 from tests.support.operating import ended, eventually, operating
+from tests.support.virtual_time import virtually
 
 STEPS = 4
 WORK = {"workflow": {"inline": {"steps": [{"name": f"s{number}", "job": {"image": "ok"}} for number in range(STEPS)]}}}
@@ -41,7 +42,7 @@ async def test_nothing_is_kept_of_runs_that_have_ended_nor_of_their_jobs_which_a
         assert len(api.all("jobs")) == 5 * STEPS
 
 
-async def test_what_the_operator_has_written_itself_is_no_news_so_a_run_of_n_jobs_is_looked_at_n_plus_one_times(
+def test_what_the_operator_has_written_itself_is_no_news_so_a_run_of_n_jobs_is_looked_at_n_plus_one_times(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks = []
@@ -51,18 +52,22 @@ async def test_what_the_operator_has_written_itself_is_no_news_so_a_run_of_n_job
         looks.append(key)
         await look(self, key)
 
+    async def work() -> None:
+        api = FakeApi(lambda job: None)
+        async with operating(api) as operator:
+            watch = operator.runs.informers()[0]
+            await eventually(watch.synced.is_set)
+            api.apply_run(WORK)
+            for number in range(STEPS):
+                await eventually(lambda made=number: len(api.created) == made + 1)
+                written = version_of(api.run() or {})
+                await eventually(lambda made=written: watch._newest >= made, "our own write has come back")
+                await eventually(lambda: not operator.queue.busy() and not len(operator.queue))
+                api.finish_job(number, (0, "{}"))
+            await eventually(lambda: ended(api) and not len(operator.store))
+
     monkeypatch.setattr(Reconciler, "__call__", counted)
-    api = FakeApi(lambda job: None)
-    async with operating(api) as operator:
-        await eventually(lambda: operator.runs.informers()[0].synced.is_set())
-        api.apply_run(WORK)
-        for number in range(STEPS):
-            await eventually(lambda made=number: len(api.created) == made + 1)
-            written = version_of(api.run() or {})
-            await eventually(lambda made=written: operator.runs.informers()[0]._newest >= made, "our own write has come back")
-            await eventually(lambda: not operator.queue.busy() and not len(operator.queue))
-            api.finish_job(number, (0, "{}"))
-        await eventually(lambda: ended(api) and not len(operator.store))
+    virtually(work())
     assert len(looks) == STEPS + 1
 
 
