@@ -58,7 +58,7 @@ class JobWatch:
         self._client = client
         self._looked: set[str] = set()
         self._forgotten: OrderedDict[str, None] = OrderedDict()
-        """UIDs of runs that were finished a while ago: their Jobs and Pods change yet, and interest nobody."""
+        """UIDs of the Jobs of runs that have ended: they and their Pods change yet, and interest nobody."""
         self._wake = wake
         self._vanished = vanished
         self._pictures: dict[str, _Picture] = {}
@@ -75,7 +75,6 @@ class JobWatch:
 
         The two informers know nothing of each other: where a Job's end is seen before its pod's, the API server is asked, once.
         """
-        self._forgotten.pop(run_uid, None)
         run = self._picture(run_uid)
         run.is_followed = True
         for key in list(run.open):
@@ -105,6 +104,7 @@ class JobWatch:
         self.jobs.remember(seen)
         run, key = self._picture(seen.run_uid), (seen.namespace, seen.name)
         run.settled.discard(seen.uid)
+        self._forgotten.pop(seen.uid, None)
         self._see(run, self.jobs.get(*key) or seen)
         run.told[key] = job.fact(seen, ())
         self._tell(seen.run_uid, key)
@@ -128,8 +128,8 @@ class JobWatch:
 
     def forget(self, run_uid: str) -> None:
         """A run is finished or gone: free what its Jobs take."""
-        self._forgotten[run_uid] = None
-        if len(self._forgotten) > MAX_FORGOTTEN:
+        self._forgotten |= dict.fromkeys(seen.uid for seen in self.jobs.of(run_uid))
+        while len(self._forgotten) > MAX_FORGOTTEN:
             self._forgotten.popitem(last=False)
         run = self._pictures.pop(run_uid, None)
         for uid in run.keys if run else ():
@@ -141,13 +141,13 @@ class JobWatch:
     # ------------------------------------------------------------------------------------------------------------- news
 
     def _trim_job(self, manifest: Object) -> job.SeenJob | None:
-        return None if _run_uid(manifest) in self._forgotten else job.trim_job(manifest)
+        return None if manifest["metadata"]["uid"] in self._forgotten else job.trim_job(manifest)
 
     def _trim_pod(self, manifest: Object) -> job.SeenPod | None:
-        uid = _run_uid(manifest)
-        run = self._pictures.get(uid)
-        is_settled = run is not None and bool(run.settled) and job.controller_uid(manifest["metadata"]) in run.settled
-        return None if is_settled or uid in self._forgotten else job.trim_pod(manifest)
+        run = self._pictures.get((manifest["metadata"].get("labels") or {}).get(LABEL_RUN, ""))
+        job_uid = job.controller_uid(manifest["metadata"])
+        is_settled = run is not None and job_uid in run.settled
+        return None if is_settled or job_uid in self._forgotten else job.trim_pod(manifest)
 
     def _job_changed(self, event: str, new: job.SeenJob, old: job.SeenJob | None) -> None:
         if old is not None and old.run_uid != new.run_uid:
@@ -216,10 +216,6 @@ class JobWatch:
         if found is None:
             found = self._pictures[run_uid] = _Picture()
         return found
-
-
-def _run_uid(manifest: Object) -> str:
-    return str((manifest["metadata"].get("labels") or {}).get(LABEL_RUN, ""))
 
 
 class JobWatches:

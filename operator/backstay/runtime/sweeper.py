@@ -101,7 +101,7 @@ class Sweeper:
             log.info("%s/%s: no run and no workflow needs this revision any more", meta["namespace"], meta["name"])
 
     async def _look(self, run: Object) -> None:
-        if is_finished(run) and self.reconciler.store.get(key_of(run)) is None:
+        if is_finished(run) and not has_finalizer(run) and self.reconciler.store.get(key_of(run)) is None:
             self._forget_jobs(run)
         if is_finished(run) and not self.reconciler.shards.owns_run(run):
             return

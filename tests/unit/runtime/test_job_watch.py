@@ -214,10 +214,15 @@ async def test_late_news_of_the_jobs_of_a_run_that_is_over_is_not_kept() -> None
     assert (len(seen.watch.jobs), len(seen.watch.pods), seen.woken) == (0, 0, [RUN])
 
 
-async def test_the_jobs_of_a_run_that_is_looked_at_again_are_seen_again() -> None:
+async def test_a_new_job_of_a_run_that_was_over_and_is_taken_up_again_is_seen_also_by_who_does_not_look_at_the_run() -> None:
     seen = Seen()
-    seen.watch.forget(RUN)
-    assert await seen.watch.facts("shop", RUN) == {}
     await seen.make()
     seen.hear_job()
-    assert await seen.state() == (JobState.ACTIVE, None)
+    seen.watch.forget(RUN)
+    await seen.make("undo")
+    seen.hear_job("ADDED", "undo")
+    seen.api.finish_job(1, (0, "undone"))
+    seen.hear_pod(name="undo-x")
+    seen.hear_job(name="undo")
+    assert list(await seen.watch.facts("shop", RUN)) == ["undo"]
+    assert await seen.state("undo") == (JobState.SUCCEEDED, "undone")
