@@ -41,7 +41,7 @@ class Children:
     async def of(self, run: Object, state: State) -> dict[str, RunFact]:
         """Return what is seen of a run's children: of those that go on, and of those that a step waits for. Raises ApiError."""
         uid = run["metadata"]["uid"]
-        wanted = {record.child: record for record in state.steps.values() if record.child is not None and not record.has_ended}
+        wanted = _awaited(state)
         known = self._facts.get(uid, {})
         for name, record in wanted.items():
             if name not in known:
@@ -50,6 +50,11 @@ class Children:
         for name in [name for name, fact in known.items() if name not in wanted and (fact.is_over or fact.detached)]:
             del known[name]
         return dict(known)
+
+    def lacks(self, run: Object, state: State) -> bool:
+        """Tell whether a step waits for a child that nobody has told of: what it wants in the world is known only when that was asked for."""
+        known = self._facts.get(run["metadata"]["uid"], {})
+        return any(name not in known for name in _awaited(state))
 
     async def _ask(self, run: Object, record: StepRecord) -> None:
         """Ask the API server for a child that nobody has told of; its own look then says how it stands."""
@@ -156,6 +161,11 @@ class Children:
         self._note(uid, fact)
         if before is None or _news(before) != _news(fact):
             self._queue.wake(key)
+
+
+def _awaited(state: State) -> dict[str, StepRecord]:
+    """Return the steps that wait for a child run, by its name."""
+    return {record.child: record for record in state.steps.values() if record.child is not None and not record.has_ended}
 
 
 def _unproven(fact: RunFact) -> RunFact:

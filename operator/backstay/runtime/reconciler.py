@@ -344,6 +344,8 @@ class Reconciler:
         if is_finished(known.run) and (not has_finalizer(known.run) or may_be_undone_yet(decision.state, observations)):
             self.drop(key)
             return
+        if decision.entries and self.children.lacks(known.run, decision.state):
+            self.queue.wake(key)
         if decision.wake_at is not None:
             self.queue.wake_in(key, (decision.wake_at - self.now()).total_seconds())
         if known.run["metadata"].get("deletionTimestamp"):
