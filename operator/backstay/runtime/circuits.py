@@ -221,7 +221,7 @@ class Circuits:
 
     def _seen(self, place: _Place) -> SeenBreaker | None:
         informer = self._informers.get(place[0], self._informers.get(""))
-        return informer.get(*place) if informer else None
+        return informer.get(*place) if informer is not None else None
 
     def _remember(self, found: SeenBreaker) -> SeenBreaker:
         informer = self._informers[found.namespace if found.namespace in self._informers else ""]

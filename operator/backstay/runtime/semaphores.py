@@ -201,7 +201,7 @@ class Semaphores:
 
     def _seen(self, place: _Place) -> SeenSemaphore | None:
         informer = self._informers.get(place[0], self._informers.get(""))
-        return informer.get(*place) if informer else None
+        return informer.get(*place) if informer is not None else None
 
     def _holders(self, place: _Place) -> Mapping[str, Claim]:
         found = self._seen(place)
