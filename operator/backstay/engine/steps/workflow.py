@@ -148,7 +148,7 @@ class ChildRun:
 
     def _ended(self, turn: Turn, node: Node, record: StepRecord, fact: RunFact) -> None:
         if fact.is_gone:
-            note_unknown(turn, record, f"run {fact.name} is gone, and with it how it ended")
+            _note_gone(turn, record, fact)
         if fact.phase is not Phase.SUCCEEDED or fact.is_gone:
             fail(turn, node, record.path, _fault_of(record, fact))
             return
@@ -268,12 +268,16 @@ def _fault_of(record: StepRecord, fact: RunFact) -> Fault:
     return Fault(error.type, error.title, detail, step, record.attempt)
 
 
+def _note_gone(turn: Turn, record: StepRecord, fact: RunFact) -> None:
+    note_unknown(turn, record, f"run {fact.name} is gone, and with it how it ended")
+
+
 def _tell_what_stays(turn: Turn, record: StepRecord, fact: RunFact) -> None:
     """A child that was stopped has ended, and what it did is not undone for certain: the run is told, so that it does not end as if it were."""
     if record.outcome == UNKNOWN:
         return
     if fact.is_gone:
-        note_unknown(turn, record, f"run {fact.name} is gone, and with it how it ended")
+        _note_gone(turn, record, fact)
     elif fact.kept:
         note_unknown(turn, record, f"run {fact.name} stays as it is: {fact.kept}")
     elif fact.undoing and fact.phase is not Phase.COMPENSATED:
