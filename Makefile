@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # A file of tests stays in one process: the cluster that it shares is started once.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Mostly waits for pods; each process has a control plane of its own.
+TWO     := -n 2 --dist loadfile --no-loadscope-reorder
 
 # How many universes `make simulate` plays.
 RUNS ?= 20000
@@ -36,11 +38,11 @@ demo: $(STAMP) ## watch a saga undo itself, on an embedded cluster
 test: $(STAMP) ## unit, embedded and chart tests: no Go, no cluster
 	$(BIN)/python -m pytest tests -m "not e2e and not containers and not chaos and not bench" $(WORKERS)
 
-e2e: $(STAMP) ## the scenario suite on a real control plane (needs Go)
-	$(BIN)/python -m pytest tests -m e2e
+e2e: $(STAMP) ## the scenario suite on real control planes (needs Go)
+	$(BIN)/python -m pytest tests -m e2e $(TWO)
 
 e2e-oldest: $(STAMP) ## the same on the oldest Kubernetes that is supported: before a release (needs Go)
-	BACKSTAY_KUBERNETES=oldest $(BIN)/python -m pytest tests -m e2e
+	BACKSTAY_KUBERNETES=oldest $(BIN)/python -m pytest tests -m e2e $(TWO)
 
 containers: $(STAMP) ## the same in real containers, and the troubles that only they have (needs Go and root)
 	$(BIN)/python -m pytest tests -m containers

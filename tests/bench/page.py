@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from tests.bench.figures import shown
@@ -158,10 +159,13 @@ def _throughput(found: Found) -> Iterator[tuple[str, str]]:
     if not parts:
         return
 
-    def groups(figure: str) -> dict[str, dict[str, float]]:
-        return {words: {name: part[figure] for (name, step), part in parts.items() if step == key} for key, words in _STEPS.items()}
+    def groups(figure: str, more: Mapping[tuple[str, str], Found] = MappingProxyType({})) -> dict[str, dict[str, float]]:
+        shown = {**parts, **more}
+        return {words: {name: part[figure] for (name, step), part in shown.items() if step == key} for key, words in _STEPS.items()}
 
-    yield "throughput", bars("Throughput", "runs a minute", groups("runs_per_minute"), goals={"one step": 4000, "three steps": 1400})
+    alone = {("their Jobs alone", step): part for step in _STEPS if (part := found.get("bench", {}).get(f"jobs_alone_{step}"))}
+    goals = {"one step": 4000, "three steps": 1400}
+    yield "throughput", bars("Throughput", "runs a minute", groups("runs_per_minute", {} if compared else alone), goals=goals)
     yield "cpu", bars("CPU of the operator", "ms a run", groups("operator_cpu_ms_per_run"), goals={"one step": 3, "three steps": 8})
     yield "writes", bars("Writes to the API server", "a run", groups("writes_per_run"))
 

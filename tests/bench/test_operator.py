@@ -9,8 +9,10 @@ from backstay import names
 from backstay.kube.resources import JOBS, PODS, RUNS
 from tests.bench.arena import Arena, assert_each_step_had_one_job, assert_succeeded, assert_within_budget, writes_by_run
 from tests.bench.figures import Report
+from tests.bench.jobs_alone import bare, jobs_alone
 from tests.bench.load import LULL_SECONDS, Ends, Following, client_of, create_runs, following, run_names_of
 from tests.bench.machine import peak_rss_bytes
+from tests.bench.record import Record
 from tests.bench.sizes import Sizes
 from tests.bench.throughput import many_at_once, one_at_a_time
 from tests.support.api import Object
@@ -34,9 +36,15 @@ async def test_runs_one_at_a_time_end_as_soon_as_may_be(sizes: Sizes, arena: Are
 async def test_many_runs_at_once_succeed_within_their_budget_of_writes(sizes: Sizes, arena: Arena, report: Report, steps: int) -> None:
     wanted = sizes.one_step_runs if steps == 1 else sizes.three_step_runs
     place = arena.place(f"throughput-{steps}", steps)
+    yardstick = arena.cluster.place(f"alone-{steps}")
+    part = "one_step" if steps == 1 else "three_steps"
     with arena.node() as node_pid:
         ends, figures = await many_at_once(arena.measured, place, node_pid, wanted, sizes)
-    report.parts["one_step" if steps == 1 else "three_steps"] = figures
+        alone = await jobs_alone(arena.measured, yardstick, node_pid, [bare(job) for job in place.jobs("run-0")], wanted, sizes)
+    share = figures["runs_per_minute"] / alone["runs_per_minute"] * 100
+    report.parts[part] = {**figures, "share_of_jobs_alone_percent": share}
+    report.parts[f"jobs_alone_{part}"] = alone
+    assert Record.of(arena.cluster.audit_log, yardstick.name).pods == alone["runs"] * steps
     assert_succeeded(ends.phases.values(), len(ends.asked))
     assert_each_step_had_one_job(place, len(ends.asked), steps)
     assert_within_budget(writes_by_run(place), ends, steps)

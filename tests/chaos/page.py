@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench.figures import shown
+from tests.support.tallies import between, table
 
 _ROOT: Final = Path(__file__).parents[2]
 _PAGE: Final = _ROOT / "docs" / "proof.md"
@@ -17,22 +17,16 @@ BEGIN: Final = "<!-- kills: drawn by python -m tests.chaos.page -->"
 END: Final = "<!-- end of kills -->"
 
 
-def table(tally: dict[str, Any]) -> str:
+def told(tally: dict[str, Any]) -> str:
     """Return a tally's summary as a table, with what it was taken of above it."""
     about = ", ".join(f"{name} {value}" for name, value in tally["about"].items())
     seeds = [each["seed"] for each in tally["rounds"]]
-    told = f"{about}; sources {tally['sources']}; {len(seeds)} rounds, seeds {min(seeds)} to {max(seeds)}."
-    rows = [f"| {name} | {shown(value)} |" for name, value in tally["summary"].items()]
-    return "\n".join([told, "", "| what | found |", "|---|---:|", *rows])
+    return table(f"{about}; sources {tally['sources']}; {len(seeds)} rounds, seeds {min(seeds, default=0)} to {max(seeds, default=0)}.", tally["summary"])
 
 
 def drawn(page: str, tally: dict[str, Any]) -> str:
     """Return a page whose part between the marks is the tally's table. Raises ValueError where the marks are missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} … {END}; put both lines where the table is to stand")
-    return f"{before}{begin}\n{table(tally)}\n{end}{after}"
+    return between(page, BEGIN, END, told(tally))
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """What the kill tests have done until now, round by round: kept as JSON, and gone on with."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Self
 from rich.table import Table
 
 from tests.bench.figures import percentile, shown
+from tests.support.tallies import digest_of
 
 _ROOT = Path(__file__).parents[2]
 _SHARES = (50, 95, 99, 100)
@@ -119,9 +119,5 @@ def _summed(counts: Any) -> dict[str, int]:
 
 
 def digest_of_sources(root: Path = _ROOT) -> str:
-    """Return a digest of the operator and of these tests: a tally proves something of these very sources."""
-    found = hashlib.sha256()
-    for folder in ("operator/backstay", "tests/chaos"):
-        for file in sorted((root / folder).rglob("*.py")):
-            found.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return found.hexdigest()[:16]
+    """Return a digest of the operator and of these tests."""
+    return digest_of(("operator/backstay", "tests/chaos"), root)

@@ -1,5 +1,6 @@
 """Several operators: one works on each shard, the others stand by; whoever dies, freezes, leaves or joins, every run ends and nothing is done twice."""
 
+import asyncio
 import random
 from collections import Counter
 from typing import Any
@@ -55,6 +56,21 @@ def test_of_two_operators_one_works_and_the_other_stands_by_with_all_in_mind() -
     in_virtual_time(play)
 
 
+def test_the_one_of_two_that_comes_second_to_a_free_lease_rests_until_something_happens() -> None:
+    async def play(loop: VirtualLoop) -> None:
+        api = Town()
+        crew = Crew(api, loop)
+        await crew.start("one", "two")
+        await crew.until(lambda: "backstay" in api.holders())
+        standby = crew.processes["two" if api.holders()["backstay"] == "one" else "one"]
+        await asyncio.sleep(1.0)
+        before = standby.steps
+        await asyncio.sleep(60.0)
+        assert standby.steps - before < 1000, "what it waits for is past, and it looks for it a thousand times a second"
+
+    in_virtual_time(play)
+
+
 def test_where_the_leader_is_killed_the_other_goes_on_within_ten_seconds() -> None:
     async def play(loop: VirtualLoop) -> None:
         chance = random.Random(7)
@@ -91,6 +107,84 @@ def test_a_leader_that_is_told_to_end_leaves_its_place_at_once() -> None:
         assert loop.time() - told < 0.5
         await crew.until(lambda: all_ended(api))
         all_succeeded(api, 3)
+
+    in_virtual_time(play)
+
+
+SAGA = {
+    "steps": [
+        *({"name": name, "job": {"image": "ok"}, "compensate": {"job": {"image": f"undo-{name}"}}} for name in ("a", "b")),
+        {"name": "hold", "wait": {"duration": "1h"}},
+    ]
+}
+
+
+def without_owner(api: Town) -> list[str]:
+    return [job["metadata"]["name"] for job in api.all("jobs") if not job["metadata"].get("ownerReferences")]
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["which has heard of its end", "which hears late of its end"])
+def test_jobs_that_a_deleted_run_does_not_own_go_with_it_where_its_operator_dies_after_the_last_word_and_another_goes_on(
+    is_late: bool,
+) -> None:
+    """The status says that all is undone, and the Jobs that undid it are not deleted yet. The run has left the watch of the one that stands by."""
+
+    async def play(loop: VirtualLoop) -> None:
+        api = Town(job_seconds=0.2)
+        crew = Crew(api, loop)
+        await crew.start("one")
+        await crew.until(lambda: api.holders() == {"backstay": "one"})
+        await crew.start("two")
+        api.apply_run({"workflow": {"inline": SAGA}})
+        await crew.until(lambda: len(api.created) == 2 and len(crew.operators["two"].store))
+        await crew.pass_time(2)
+        watch = crew.operators["two"].runs.informers()[0]
+        hear, late = watch._on_change, list[Any]()
+        if is_late:
+            watch._on_change = lambda *news: late.append(news)
+
+        def check() -> None:
+            if "one" in crew.processes and ((api.run() or {}).get("status") or {}).get("finishedAt"):
+                crew.kill("one")
+
+        api.check = check
+        api.remove("workflowruns", api.run() or {})
+        await crew.until(lambda: "one" not in crew.processes)
+        assert len(without_owner(api)) == 2
+        await crew.pass_time(1)
+        watch._on_change = hear
+        for news in late:
+            hear(*news)
+        await crew.until(lambda: api.run() is None)
+        assert without_owner(api) == []
+        assert made_once(api) is None
+        await crew.pass_time(1)
+        assert not crew.operators["two"].jobs.of("shop")._pictures
+
+    in_virtual_time(play)
+
+
+def test_a_job_without_an_owner_whose_run_is_gone_is_taken_away() -> None:
+    """An operator was stopped before it made the Job, and is woken when the run is long gone; or somebody has forced the run away."""
+
+    async def play(loop: VirtualLoop) -> None:
+        api = Town(job_seconds=3600)
+        crew = Crew(api, loop, shards=2)
+        await crew.start("one", "two")
+        await crew.until(lambda: sorted(api.holders().values()).count("two") == 2)
+        gone, there = api.apply_run({"workflow": {"inline": SAGA}}, "gone"), api.apply_run({"workflow": {"inline": SAGA}}, "there")
+        await crew.until(lambda: len(api.created) == 2)
+        for run in (gone, there):
+            made = api.objects["jobs", "shop", next(name for name in api.created if name.startswith(run["metadata"]["name"]))]
+            meta = {key: value for key, value in made["metadata"].items() if key != "ownerReferences"}
+            annotations = {**meta["annotations"], names.ANNOTATION_UNOWNED: "true"}
+            fields = {"name": f"late-{meta['name']}", "uid": f"late-{meta['uid']}", "annotations": annotations}
+            api.put("jobs", {**made, "metadata": {**meta, **fields}})
+        api.edit_run(lambda run: run["metadata"].update(finalizers=[], deletionTimestamp="2026-11-23T09:00:00Z"), "gone")
+        await crew.until(lambda: [name for name in without_owner(api) if "gone" in name] == [])
+        await crew.pass_time(5)
+        assert api.run("there") is not None
+        assert "deletionTimestamp" not in (api.run("there") or {})["metadata"]
 
     in_virtual_time(play)
 
@@ -226,6 +320,35 @@ def test_shards_are_shared_out_evenly_taken_over_and_given_back() -> None:
         await crew.stop("three")
         await crew.until(lambda: shares(api) == {"one": 4})
         await crew.until(lambda: set(api.holders()) == {*(f"backstay-{number}-of-4" for number in range(4)), "backstay-of-4-one"})
+
+    in_virtual_time(play)
+
+
+def test_a_job_that_was_made_just_before_another_took_over_is_stopped_although_the_watch_has_not_told_of_it() -> None:
+    """The step's time is over when the next one looks: what it does not see it would take for never made, and nobody would stop it."""
+    spec = {"steps": [{"name": "slow", "job": {"image": "slow"}, "attemptTimeout": "2s", "retry": {"maxAttempts": 1}}]}
+
+    async def play(loop: VirtualLoop) -> None:
+        api = Town(job_seconds=3600)
+        crew = Crew(api, loop)
+        await crew.start("one")
+        await crew.until(lambda: api.holders() == {"backstay": "one"})
+        await crew.start("two")
+        watch = crew.operators["two"].jobs.of("shop").jobs
+        await crew.until(watch.synced.is_set)
+        hear, late = watch._follow, list[Any]()
+        watch._follow = lambda *news: late.append(news)  # type: ignore[method-assign]
+        api.apply_run({"workflow": {"inline": spec}})
+        await crew.until(lambda: api.created)
+        crew.kill("one")
+        await crew.until(lambda: api.holders() == {"backstay": "two"})
+        await crew.until(lambda: ended(api) or not api.all("jobs"))
+        assert api.all("jobs") == [], "the run has ended, and its Job goes on"
+        watch._follow = hear  # type: ignore[method-assign]
+        for news in late:
+            hear(*news)
+        await crew.until(lambda: ended(api))
+        assert (api.run() or {})["status"]["error"]["type"] == "Timeout"
 
     in_virtual_time(play)
 

@@ -4,10 +4,12 @@
 fails is made smaller. BACKSTAY_UNIVERSES sets how many.
 """
 
+import json
 import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,11 @@ from backstay.api.steps import Step, actions
 from tests.simulation.universe.choices import bytes_of
 from tests.simulation.universe.many import Tally
 from tests.simulation.universe.mutations import MUTATIONS, Mutation, planted
+from tests.simulation.universe.page import BEGIN, END, drawn, shortened
 from tests.simulation.universe.processes import KINDS
+from tests.simulation.universe.scenario import scenario
 from tests.simulation.universe.shrinking import shrunk
-from tests.simulation.universe.universe import Outcome, play
+from tests.simulation.universe.universe import Outcome, enact, play
 
 UNIVERSES = int(os.environ.get("BACKSTAY_UNIVERSES", "100"))
 TRIED = 400
@@ -59,16 +63,43 @@ def test_no_promise_is_broken_in_any_universe(data: bytes) -> None:
     assert not outcome.broken, words(outcome)
 
 
+def kept_tally(file: Path) -> Tally:
+    found = Tally.kept(file)
+    found.played.append(1)
+    found.note(50, play(bytes_of(50)))
+    found.keep(file)
+    return found
+
+
 def test_a_tally_that_is_kept_is_gone_on_with(tmp_path: Path) -> None:
     file = tmp_path / "tally.json"
-    first = Tally(played=[1])
-    first.note(50, play(bytes_of(50)))
-    first.keep(file)
+    first = kept_tally(file)
     assert Tally.kept(file) == first
     second = Tally.kept(file)
     second.add(Tally(universes=1, phases=Counter(Succeeded=1), played=[0]))
     assert (second.universes, sorted(second.played)) == (2, [0, 1])
-    assert Tally.kept(tmp_path / "none.json") == Tally()
+    assert Tally.kept(tmp_path / "none.json").universes == 0
+
+
+def test_a_tally_of_other_sources_proves_nothing_of_these_and_is_begun_anew(tmp_path: Path) -> None:
+    file = tmp_path / "tally.json"
+    replace(kept_tally(file), sources="others").keep(file)
+    assert Tally.kept(file).universes == 0
+
+
+def test_the_page_shows_the_tally_between_its_marks_and_nothing_else_of_it_changes(tmp_path: Path) -> None:
+    kept_tally(tmp_path / "tally.json")
+    tally = shortened(json.loads((tmp_path / "tally.json").read_text()))
+    page = drawn(f"# Proof\n{BEGIN}\nold\n{END}\nthe rest\n", tally)
+    assert "seeds 50 to 99.\n" in page
+    assert "| universes | 1 |" in page
+    assert page.endswith(f"| universes that break a promise | 0 |\n{END}\nthe rest\n")
+    assert drawn(page, tally) == page
+
+
+def test_a_tally_with_gaps_is_not_drawn() -> None:
+    with pytest.raises(ValueError, match="has gaps between chunk 0 and 2"):
+        shortened({"played": [2, 0]})
 
 
 def test_a_seed_replays_to_the_last_request_in_another_process() -> None:
@@ -77,10 +108,11 @@ def test_a_seed_replays_to_the_last_request_in_another_process() -> None:
 
 @pytest.mark.parametrize("bug", MUTATIONS, ids=lambda bug: bug.name.replace(" ", "-"))
 def test_a_planted_bug_is_found(bug: Mutation) -> None:
+    worlds = bug.worlds or [scenario(bytes_of(seed)) for seed in (*bug.seeds, *range(TRIED))]
     with planted(bug):
-        found = next((seed for seed in (*bug.seeds, *range(TRIED)) if play(bytes_of(seed)).broken), None)
-    assert found is not None, f"{bug.name}: no promise is broken in {TRIED} universes"
-    assert not play(bytes_of(found)).broken, "without the bug the same universe breaks no promise"
+        found = next((world for world in worlds if enact(world).broken), None)
+    assert found is not None, f"{bug.name}: no promise is broken in {len(worlds)} universes"
+    assert not enact(found).broken, "without the bug the same universe breaks no promise"
 
 
 def test_a_bug_whose_place_in_the_source_is_gone_is_not_passed_over() -> None:

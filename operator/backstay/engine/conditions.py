@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from backstay.engine import codec, uncaught
 from backstay.engine.compensation import kept, left, to_undo, undone, why_left
 from backstay.engine.model import UNKNOWN, Json, Phase, RunRecord, State, StepRecord
@@ -64,6 +66,19 @@ def plain_conditions(run: RunRecord) -> dict[str, str]:
     """Return the conditions that the run's own record tells without its program: those that `kubectl wait` is used with."""
     succeeded = str(run.phase is Phase.SUCCEEDED) if run.is_finished else "Unknown"
     return {"Succeeded": succeeded, "Complete": str(run.is_finished), "Suspended": str(run.suspended_at is not None)}
+
+
+def forged_conditions(given: Any, run: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yield each of the plain conditions in a status that is not what the run's record tells: its type, and in words what it says.
+
+    What they say has been the same in all releases, so a status that another release has written passes. A run that has not begun may lack them.
+    """
+    said = {item.get("type"): item.get("status") for item in given or () if isinstance(item, Mapping)} if isinstance(given, list) else {}
+    for kind, follows in plain_conditions(run).items():
+        found = said.get(kind)
+        if found != follows and (kind in said or run.phase is not None):
+            says = "is missing" if kind not in said else f"is {orjson.dumps(found).decode()[:60]}"
+            yield kind, f"condition {kind} {says}, and follows from the journal as {follows}"
 
 
 def _judge(program: Program, state: State) -> Iterator[tuple[str, str, str, str]]:

@@ -28,6 +28,7 @@ __all__ = [
     "is_podless",
     "look",
     "needs_look",
+    "seen_job",
     "start",
     "stop",
     "trim_job",

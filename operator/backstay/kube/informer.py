@@ -112,6 +112,10 @@ class Informer(Generic[T]):
         """Return all that is known."""
         return tuple(self._store)
 
+    def has_reached(self, version: int) -> bool:
+        """Tell whether everything up to a version was told of: what is no newer, and is not known, is there no longer, or of no interest."""
+        return version <= self._newest
+
     def remember(self, new: T) -> None:
         """Take in at once what was just created or changed; the watch's older or equal word of it is no news then. Tells nobody."""
         self._store.put(new)

@@ -84,6 +84,12 @@ class Metrics:
             ["workflow"],
             registry=self.registry,
         )
+        self._vanished = Counter(
+            "backstay_runs_vanished",
+            "Runs that went before they had ended, although the finalizer held them, and left something that nobody undoes.",
+            ["workflow"],
+            registry=self.registry,
+        )
         self._run_seconds = Histogram(
             "backstay_run_duration_seconds", "From a run's start to its end.", ["phase"], buckets=_RUN, registry=self.registry
         )
@@ -237,6 +243,10 @@ class Metrics:
     def compensation_abandoned(self, workflow: str) -> None:
         """Count a run whose compensation was given up."""
         self._abandoned.labels(self._workflow(workflow)).inc()
+
+    def run_vanished(self, workflow: str) -> None:
+        """Count a run that went before it had ended, and left something behind."""
+        self._vanished.labels(self._workflow(workflow)).inc()
 
     def step_finished(self, kind: str, phase: str) -> None:
         """Count a step that ended."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from backstay.engine.model import JobFact, JobState
+from backstay.errors import NotFound
 from backstay.executors import job
 from backstay.kube import resources
 from backstay.kube.client import Client, Object
 from backstay.kube.informer import Informer
-from backstay.names import LABEL_RUN
+from backstay.names import ANNOTATION_UNOWNED, LABEL_RUN
 from backstay.runtime.podless import PodlessJobs
 
 Key = tuple[str, str]
@@ -81,6 +82,15 @@ class JobWatch:
             await self._look(run, key)
         return {name: fact for (where, name), fact in run.facts.items() if where == namespace}
 
+    async def find(self, namespace: str, run_uid: str, name: str) -> None:
+        """Ask the API server for a Job of which the watch has not told. Raises ApiError."""
+        try:
+            found = await self._client.get(resources.JOBS, namespace, name)
+        except NotFound:
+            return
+        if job.belongs(found, run_uid):
+            self.remember(job.seen_job(found))
+
     async def _look(self, run: _Picture, key: Key) -> None:
         """Find out what the informers cannot tell of a Job."""
         seen = self.jobs.get(*key)
@@ -100,9 +110,15 @@ class JobWatch:
         self._see(run, self.jobs.get(*key) or seen)
 
     def remember(self, seen: job.SeenJob) -> None:
-        """What was just created is known at once, before the watch tells. That it was created wakes nobody; a pod that has ended already does."""
-        self.jobs.remember(seen)
+        """What was just created is known at once, before the watch tells. That it was created wakes nobody; a pod that has ended already does.
+
+        An answer may come late, after all that it tells of: a Job that is gone by then stays gone, and its run is woken.
+        """
         run, key = self._picture(seen.run_uid), (seen.namespace, seen.name)
+        if seen.uid not in self._forgotten and self.jobs.get(*key) is None and self.jobs.has_reached(seen.resource_version):
+            self._wake(seen.run_uid)
+            return
+        self.jobs.remember(seen)
         run.settled.discard(seen.uid)
         self._forgotten.pop(seen.uid, None)
         self._see(run, self.jobs.get(*key) or seen)
@@ -127,7 +143,7 @@ class JobWatch:
                 self.pods.drop(pod.namespace, pod.name)
 
     def forget(self, run_uid: str) -> None:
-        """A run is finished or gone: free what its Jobs take."""
+        """A run is finished or gone: free what its Jobs take. Those that it does not own stay known: nobody but us takes them away."""
         self._forgotten |= dict.fromkeys(seen.uid for seen in self.jobs.of(run_uid))
         while len(self._forgotten) > MAX_FORGOTTEN:
             self._forgotten.popitem(last=False)
@@ -135,13 +151,21 @@ class JobWatch:
         for uid in run.keys if run else ():
             self._looked.discard(uid)
             self._podless.forget(uid)
-        self.jobs.forget(run_uid)
+        for seen in self.jobs.of(run_uid):
+            if not seen.unowned:
+                self.jobs.drop(seen.namespace, seen.name)
         self.pods.forget(run_uid)
+
+    def unowned(self) -> list[job.SeenJob]:
+        """Return the Jobs that were made without an owner, and that nobody has told to go."""
+        return [seen for seen in self.jobs.objects() if seen.unowned and not seen.deleting]
 
     # ------------------------------------------------------------------------------------------------------------- news
 
     def _trim_job(self, manifest: Object) -> job.SeenJob | None:
-        return None if manifest["metadata"]["uid"] in self._forgotten else job.trim_job(manifest)
+        meta = manifest["metadata"]
+        is_over = meta["uid"] in self._forgotten and ANNOTATION_UNOWNED not in (meta.get("annotations") or ())
+        return None if is_over else job.trim_job(manifest)
 
     def _trim_pod(self, manifest: Object) -> job.SeenPod | None:
         run = self._pictures.get((manifest["metadata"].get("labels") or {}).get(LABEL_RUN, ""))
@@ -158,6 +182,14 @@ class JobWatch:
         elif new.uid not in self._picture(new.run_uid).settled:
             self._see(self._picture(new.run_uid), new)
         self._tell(new.run_uid, (new.namespace, new.name))
+        if event == "DELETED":
+            self._tidy(new.run_uid)
+
+    def _tidy(self, run_uid: str) -> None:
+        """Free the picture of a run that is not looked at, once nothing is left in it."""
+        run = self._picture(run_uid)
+        if not (run.pods or run.facts or run.is_followed):
+            self._pictures.pop(run_uid, None)
 
     def _pod_changed(self, event: str, new: job.SeenPod, _old: job.SeenPod | None) -> None:
         run = self._picture(new.run_uid)
@@ -177,8 +209,8 @@ class JobWatch:
         if key is not None and seen is not None and seen.uid == new.job_uid:
             self._see(run, seen)
             self._tell(new.run_uid, key)
-        elif not (run.pods or run.facts or run.is_followed):
-            self._pictures.pop(new.run_uid, None)
+        else:
+            self._tidy(new.run_uid)
 
     def _see(self, run: _Picture, seen: job.SeenJob) -> None:
         """Take in a Job as it is now, with its pods."""
@@ -215,6 +247,8 @@ class JobWatch:
         found = self._pictures.get(run_uid)
         if found is None:
             found = self._pictures[run_uid] = _Picture()
+            for seen in self.jobs.of(run_uid):  # those that stayed known when the run was forgotten
+                self._see(found, seen)
         return found
 
 

@@ -37,6 +37,7 @@ from backstay.runtime.store import RunStore
 from backstay.runtime.sweeper import Sweeper
 from backstay.runtime.terminating import Namespaces
 from backstay.runtime.undo_requests import UndoRequests
+from backstay.runtime.vanished import Vanished
 from backstay.runtime.view import has_begun, has_finalizer, is_finished, place
 from backstay.settings import Settings
 
@@ -89,6 +90,7 @@ class Operator:
             circuits=self.circuits,
             actor=Actor(client, self.store, self.queue, self.jobs, self.calls, self.children, self.semaphores, self.letters, self.circuits),
             announcer=announcer,
+            vanished=Vanished(self.runs, self.jobs, announcer, self.shards),
             metrics=metrics,
             missing_workflow_seconds=settings.missing_workflow_seconds,
             max_child_depth=settings.max_child_depth,
@@ -116,20 +118,22 @@ class Operator:
             known.rest()  # until somebody looks at it, which at the start, and where another does, is not soon
         self.queue.wake(key)
 
-    def run_left(self, key: Key) -> None:
+    def run_left(self, key: Key, final: Mapping[str, Any] | None = None) -> None:
         """A run is gone for good; or out of the watch's field selector, because it has finished, or because somebody wrote so by hand.
 
-        Only the API server can tell these apart, so it is asked about a run that was not finished as far as we know.
+        Only the API server can tell these apart, so it is asked about a run that was not finished as far as we know. `final` is how it was when
+        it left, where the watch has told.
         """
         known = self.store.get(key)
         is_ours = self.shards.keeps(key)
         if known is not None and is_ours and not (is_finished(known.run) and not has_finalizer(known.run)):
-            known.has_left = True
+            known.has_left, known.final = True, final
             self.queue.wake(key)
             return
         if not is_ours:
             self.reconciler.disown(key)
         self.reconciler.drop(key)
+        self.reconciler.vanished.left(key, final)
 
     def workflow_seen(self, event: str | None, workflow: Mapping[str, Any]) -> None:
         """A Workflow was added, has changed, or is gone: runs that wait for it may go on."""

@@ -6,7 +6,8 @@ done follows from the written state. So a crash anywhere in between is made good
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from backstay.engine import bounds, codec
 from backstay.engine.decide import decide, is_terminating, refuse
 from backstay.engine.effects import effects_of, may_be_undone_yet
-from backstay.engine.model import ENDED, CreateJob, Decision, Effect, Fault, JobState, Observations, State
+from backstay.engine.model import ENDED, CreateJob, Decision, Effect, Fault, JobFact, JobState, Observations, State
 from backstay.engine.policies import circuit
 from backstay.engine.program import NOTHING, Program
 from backstay.engine.status import render
@@ -41,6 +42,7 @@ from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.runs import RunWatches
 from backstay.runtime.store import Known, Reading, RunStore
 from backstay.runtime.terminating import ASK_SECONDS, Namespaces
+from backstay.runtime.vanished import Vanished
 from backstay.runtime.view import Object, has_finalizer, identity_of, is_finished, key_of, ref_of, turn_of, wish_of
 from backstay.settings import MAX_CHILD_DEPTH
 
@@ -77,6 +79,7 @@ class Reconciler:
     namespaces: Namespaces
     actor: Actor
     announcer: Announcer
+    vanished: Vanished
     metrics: Metrics
     missing_workflow_seconds: float = 60.0
     max_child_depth: int = MAX_CHILD_DEPTH
@@ -141,6 +144,7 @@ class Reconciler:
 
     async def _look(self, key: Key, known: Known) -> None:
         resolution = await self.programs.resolve(known.run)
+        known.program = resolution.program
         reading = await self.archive.read(known)
         with self.metrics.timed("observe"):
             observations = await self._observe(known, reading, resolution.program or NOTHING)
@@ -155,19 +159,20 @@ class Reconciler:
         if decision is None:
             await self._show_pending(key, known, resolution)
             return
-        basis, asked_at = reading.run, self.loop_time()
+        basis, asked_at = reading.run, -math.inf
         if decision.entries:
+            asked_at = self.loop_time()
             basis = await self._persist(key, program, decision, reading)
             self.jobs.of(key.namespace).settle(key.namespace, key.uid, _settled(decision.state, observations))
             self._note_end(key, known, decision)
             self.letters.told(key, decision)
             self.circuits.report(ref_of(known.run), circuit.reports(program, reading.state, decision.entries))
         effects = effects_of(program, decision.state, observations)
-        is_fresh = decision.entries and self.loop_time() - asked_at < FRESH_SECONDS
-        if effects and not is_fresh and not await self._is_newest(basis):
+        proven_at = await self._proven(basis, asked_at) if effects else asked_at
+        if proven_at is None:
             return
         try:
-            await self._act(known, effects)
+            await self._act(known, effects, basis, proven_at)
         finally:
             self.announcer.tell(known.run, decision, reading, namespace_goes=is_terminating(observations))
         self.children.seen(known.run)
@@ -183,7 +188,7 @@ class Reconciler:
             await self.namespaces.find_out(known)
         return Observations(
             wish=wish,
-            jobs=await self.jobs.of(meta["namespace"]).facts(meta["namespace"], meta["uid"]),
+            jobs=await self._jobs_of(known, reading.state),
             refused=dict(known.refused),
             vanished=frozenset(known.vanished),
             has_finalizer=has_finalizer(known.run),
@@ -197,6 +202,20 @@ class Reconciler:
             permits=self.circuits.permits(meta["uid"]),
             letters=self.letters.facts(key_of(known.run)),
         )
+
+    async def _jobs_of(self, known: Known, state: State) -> Mapping[str, JobFact]:
+        """Return what is seen of a run's Jobs. At the first look the API server is asked for those that should go on and are not seen: the process
+        that had the run before may have made them a moment ago, and where their time is over nobody would ever stop them."""
+        namespace, uid = known.metadata["namespace"], known.metadata["uid"]
+        watch = self.jobs.of(namespace)
+        facts = await watch.facts(namespace, uid)
+        if known.has_asked:
+            return facts
+        unseen = [record.job for record in state.steps.values() if record.job and not record.has_ended and record.job not in facts]
+        for name in unseen:
+            await watch.find(namespace, uid, name)
+        known.has_asked = True
+        return await watch.facts(namespace, uid) if unseen else facts
 
     # --------------------------------------------------------------------------------------------------------- decide
 
@@ -305,6 +324,13 @@ class Reconciler:
 
     # ------------------------------------------------------------------------------------------------------------ act
 
+    async def _proven(self, basis: Object, since: float) -> float | None:
+        """Return the moment at which the object that was decided on was the newest for certain, `since` or now; None where it no longer is."""
+        now = self.loop_time()
+        if now - since < FRESH_SECONDS:
+            return since
+        return now if await self._is_newest(basis) else None
+
     async def _is_newest(self, run: Object) -> bool:
         """Tell whether the object that was decided on is the newest. Where it is not, take in the newest and look again.
 
@@ -321,13 +347,17 @@ class Reconciler:
         self.queue.wake(self.store.remember(newest))
         return False
 
-    async def _act(self, known: Known, effects: Sequence[Effect]) -> None:
+    async def _act(self, known: Known, effects: Sequence[Effect], basis: Object, proven_at: float) -> None:
+        """Do one effect after the other. One may take long, so that what follows may be overtaken by then: it is asked again."""
         if effects:
             with self.metrics.timed("act"):
                 for effect in effects:
                     if not self.shards.owns(key_of(known.run)):
                         log.debug("%s: left to the process that holds its Lease now", key_of(known.run))
                         return
+                    if (moment := await self._proven(basis, proven_at)) is None:
+                        return
+                    proven_at = moment
                     await self.actor.do(known, effect)
                     if isinstance(effect, CreateJob) and known.ended_at is not None and effect.name not in known.held:
                         self.metrics.step_to_step(self.loop_time() - known.ended_at)
@@ -366,6 +396,8 @@ class Reconciler:
             self.gone(key)
             return
         self.store.remember(run)
+        if (known := self.store.get(key)) is not None:
+            known.final = None
         if not quiet:
             self.queue.wake(key)
 
@@ -374,6 +406,7 @@ class Reconciler:
         known = self.store.get(key)
         if known is not None:
             self.children.gone(known.run)
+            self.vanished.gone(key, known)
         self.drop(key)
 
     def disown(self, key: Key) -> None:

@@ -50,11 +50,13 @@ def seen_run(manifest: Manifest) -> SeenRun:
 class RunWatches:
     """One informer of the runs of every namespace that is looked after, or a single one of all of them.
 
-    `seen(run)` is called with every run that is new or has changed; `left(key)` when one is gone, or has ended, or whose phase somebody has
-    set by hand: only the API server can tell these apart.
+    `seen(run)` is called with every run that is new or has changed; `left(key, run)` when one is gone, or has ended, or whose phase somebody has
+    set by hand: only the API server can tell these apart. `run` is how it was then, or None where a list lacked it.
     """
 
-    def __init__(self, client: Client, namespaces: Iterable[str], seen: Callable[[Object], None], left: Callable[[Key], None]) -> None:
+    def __init__(
+        self, client: Client, namespaces: Iterable[str], seen: Callable[[Object], None], left: Callable[[Key, Object | None], None]
+    ) -> None:
         self._seen = seen
         self._left = left
         self._informers = {
@@ -66,6 +68,12 @@ class RunWatches:
         """Return all informers, to be run."""
         return list(self._informers.values())
 
+    def has(self, key: Key) -> bool:
+        """Tell whether a run is there, as far as the watch has told."""
+        informer = self._informers.get(key.namespace, self._informers.get(""))
+        seen = None if informer is None else informer.get(key.namespace, key.name)
+        return seen is not None and seen.uid == key.uid
+
     def wrote(self, run: Object) -> None:
         """A run was written: how long until its watch tells so is the watch's lag."""
         informer = self._informers.get(run["metadata"]["namespace"], self._informers.get(""))
@@ -75,6 +83,6 @@ class RunWatches:
     def _changed(self, event: str, new: SeenRun, _old: SeenRun | None) -> None:
         run = new.take()
         if event == "DELETED" or run is None:
-            self._left(new.key)
+            self._left(new.key, run)
         else:
             self._seen(run)

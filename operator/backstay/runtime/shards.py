@@ -155,6 +155,7 @@ class Shards(Ownership):
 
     async def _round(self) -> None:
         """Renew what is ours, find out what is not any more, then give up what is another's share and take what is ours."""
+        self._forget_what_is_past()
         await self._renew_what_is_due()
         self._find_out()
         wanted = self._wanted()
@@ -178,6 +179,11 @@ class Shards(Ownership):
             return
 
     # ----------------------------------------------------------------------------------------------------------- ours
+
+    def _forget_what_is_past(self) -> None:
+        """Forget when to try again what another has meanwhile: a moment that is past would leave no rest for as long as it is remembered."""
+        ours, now = {self._own, *(self._names[shard] for shard in self._held)}, _now()
+        self._due = {name: due for name, due in self._due.items() if name in ours or due > now}
 
     async def _renew_what_is_due(self) -> None:
         for shard in self._held:

@@ -12,11 +12,14 @@ from typing import Any, Final
 import orjson
 
 from backstay.engine import journal
+from backstay.engine.codec import alike
+from backstay.engine.conditions import forged_conditions
 from backstay.engine.model import Fault, Refusal, State
+from backstay.engine.program import Program
 from backstay.errors import ArchiveNeeded, IllegalTransition, TamperedState
 from backstay.kube.limiter import Priority
 from backstay.runtime.queue import Key
-from backstay.runtime.view import Object, has_begun, key_of, light, turn_of, version_of
+from backstay.runtime.view import Object, has_begun, has_finalizer, key_of, light, turn_of, version_of
 
 MAX_LEFT: Final = 20_000
 
@@ -40,6 +43,16 @@ class Known:
     """Names of the PersistentVolumeClaims that are known to be made."""
     has_left: bool = False
     """Whether the watch told that it is gone; only the API server knows whether it is."""
+    final: Object | None = None
+    """How it was when it left the watch, where the watch has told."""
+    program: Program | None = None
+    """What it carries out, once this process has looked at it."""
+    has_asked: bool = False
+    """Whether the API server was asked for Jobs that another process may have made just before this one had the run."""
+    wrote: bool = False
+    """Whether this process has written its status, so that nobody else has since."""
+    guarded: bool = False
+    """Whether our finalizer was seen on it."""
     terminating: bool = False
     """Whether its namespace is being deleted; that cannot be taken back."""
     since: float = 0.0
@@ -61,6 +74,7 @@ class Known:
 
     def _describe(self, run: Object) -> None:
         self.version, self.metadata, self.turn, self.has_begun = version_of(run), run["metadata"], turn_of(run), has_begun(run)
+        self.guarded = self.guarded or has_finalizer(run)
 
     @property
     def run(self) -> Object:
@@ -98,7 +112,8 @@ class Known:
 
     def disown(self) -> None:
         """Another process looks at the run from now on: what was thought and tried here is of no use."""
-        self.taken, self.state, self.status = False, None, {}
+        self.taken = self.wrote = self.has_asked = False
+        self.program, self.state, self.status = None, None, {}
         self.since, self.ended_at = 0.0, None
         self.refused.clear()
         self.held.clear()
@@ -169,7 +184,7 @@ class RunStore:
         """Note that a state is now written: the answer of the API server is the newest object."""
         known = self._known.get(key)
         if known is not None and version_of(run) >= known.version:
-            known.run, known.state, known.status = light(run), state, run.get("status") or {}
+            known.run, known.state, known.status, known.wrote = light(run), state, run.get("status") or {}, True
 
     def forget(self, key: Key) -> None:
         """A run is finished or gone."""
@@ -187,7 +202,7 @@ def read_state(known: Known, base: State | None = None) -> Reading:
     Raises ArchiveNeeded where they have to be, TamperedState where nothing that can be believed is left.
     """
     status = known.run.get("status") or {}
-    if known.state is not None and status == known.status:
+    if known.state is not None and _is_same(status, known.status):
         return Reading(known.run, known.state, status)
     certain = base or known.state
     try:
@@ -198,8 +213,37 @@ def read_state(known: Known, base: State | None = None) -> Reading:
         raise
     except TamperedState as error:
         return _restored(known, status, base, error)
+    forgery = _forgery(known, state, status)
+    if forgery is not None:
+        return forgery
     known.state, known.status = state, status
     return Reading(known.run, state, status)
+
+
+def _is_same(status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Tell whether a status is what it was, to the bit: `true` is not 1, as it is for `==`. Mostly it is the same object."""
+    return status is before or (status == before and orjson.dumps(status) == orjson.dumps(before))
+
+
+def _forgery(known: Known, state: State, status: Mapping[str, Any]) -> Reading | None:
+    """Return what to go on from where the journal is whole and something else in the status is not what was written with it; else None.
+
+    What is derived for eyes differs from release to release, so it is held against what stood there before, with the same journal: nobody who
+    may write it does so without an entry, once a run has begun. Where that is not known, the conditions that all releases give alike are checked.
+    """
+    if state.run.phase is None:
+        return None
+    before = known.state is not None and known.state.head == state.head
+    changed = [
+        name for name in sorted(status.keys() | known.status.keys()) if before and not alike(status.get(name), known.status.get(name))
+    ]
+    if changed:
+        return Reading(known.run, state, known.status, tampered=f"{', '.join(changed)} changed, and the journal did not")
+    wrong = dict(forged_conditions(status.get("conditions"), state.run))
+    if not wrong:
+        return None
+    kept = [item for item in status.get("conditions") or () if item.get("type") not in wrong]
+    return Reading(known.run, state, {**status, "conditions": kept}, tampered="; ".join(wrong.values()))
 
 
 def _restored(known: Known, status: Mapping[str, Any], base: State | None, error: TamperedState) -> Reading:

@@ -4,15 +4,16 @@ shards; one that stands by does not."""
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from backstay.api.run import TimeToLive
 from backstay.engine.codec import time_from_json
 from backstay.errors import ApiError, Conflict, NotFound
+from backstay.executors.job import SeenJob
 from backstay.kube import resources
 from backstay.kube.backoff import Backoff
 from backstay.kube.limiter import Priority, at
@@ -23,11 +24,14 @@ from backstay.runtime.view import Object, has_finalizer, is_finished, key_of, pl
 
 log = logging.getLogger(__name__)
 _KEEP = TimeToLive()
+LATEST_SECONDS: Final = 20.0
+"""How long a round waits at most until nothing else is to be done: less than what recovery may take from any point (DESIGN, promise 3)."""
+_ASK_SECONDS: Final = 0.25
 
 
 @dataclass(slots=True)
 class Sweeper:
-    """Goes round once at start and then every so many seconds."""
+    """Goes round soon after the start, when the runs that go on have been looked at, and then every so many seconds."""
 
     reconciler: Reconciler
     namespaces: tuple[str, ...]
@@ -35,7 +39,7 @@ class Sweeper:
     _due: asyncio.Event = field(default_factory=asyncio.Event)
 
     def soon(self) -> None:
-        """Go round at once: there are runs to look after that were another's, or nobody's."""
+        """Go round as soon as may be: there are runs to look after that were another's, or nobody's."""
         self._due.set()
 
     async def run(self) -> None:
@@ -47,6 +51,7 @@ class Sweeper:
     async def _go_round(self) -> None:
         backoff = Backoff()
         while True:
+            await self._let_others_go_first()
             self._due.clear()
             pause = self.every_seconds
             try:
@@ -58,6 +63,15 @@ class Sweeper:
                 pause = min(self.every_seconds, max(backoff.next(), error.retry_after_seconds or 0))
                 log.warning("sweeping finished runs: %s; the next round is in %.0f s", error, pause)
             await self._rest(pause)
+
+    async def _let_others_go_first(self) -> None:
+        """At the start, and where shards are gained, all runs that go on are looked at: what they need is not listed beside that. Not for long: what
+        a crash has left of runs that have ended waits for this round. Under limits new runs wait for it, so it comes at once (active_runs.py)."""
+        queue, until = self.reconciler.queue, asyncio.get_running_loop().time() + LATEST_SECONDS
+        while (len(queue) or queue.busy()) and asyncio.get_running_loop().time() < until:
+            if self.reconciler.admission.active.is_limited:
+                return
+            await asyncio.sleep(_ASK_SECONDS)
 
     async def _rest(self, seconds: float) -> None:
         """Wait until the next round is due, and there is something to look after."""
@@ -71,6 +85,7 @@ class Sweeper:
     async def round(self, namespace: str | None) -> None:
         """Look at every run once, finished or not; then at what none of them needs."""
         before = [key for key in self.reconciler.store if namespace in (None, key.namespace)]
+        unowned = self.reconciler.jobs.of(namespace or "").unowned()
         seen = set()
         pinned = set(self.reconciler.letters.pinned())
         pages = self.reconciler.client.pages(resources.RUNS, namespace)
@@ -83,7 +98,16 @@ class Sweeper:
         for key in before:
             if key not in seen:
                 self.reconciler.gone(key)
+        await self._sweep_jobs(unowned, {key.uid for key in seen})
         await self._sweep_revisions(namespace, pinned)
+
+    async def _sweep_jobs(self, unowned: Iterable[SeenJob], runs: Collection[str]) -> None:
+        """Take away Jobs whose run is gone and that no garbage collector takes: it was being deleted when they were made, and was forced away; or
+        they were made by an operator that was stopped just before, for so long that the run has ended. They were there before the runs were listed."""
+        for job in unowned:
+            if job.run_uid not in runs and self.reconciler.shards.owns_uid(job.run_uid):
+                await self._delete(resources.JOBS, {"namespace": job.namespace, "name": job.name, "uid": job.uid})
+                log.info("%s/%s: the run that this Job was made for is gone", job.namespace, job.name)
 
     async def _sweep_revisions(self, namespace: str | None, pinned: set[tuple[str, str]]) -> None:
         client, workflows = self.reconciler.client, self.reconciler.programs.workflows

@@ -261,7 +261,7 @@ SAGAS: Final[dict[str, Row]] = {
         "the run ends as it would have",
         "nothing",
         Scenario(
-            (done("hotel", compensate={"job": shell("sleep 4")}), stop()),
+            (done("hotel", compensate={"job": shell("sleep 8")}), stop()),
             error="NoFlight",
             undone=("hotel",),
             deeds=(Deed("hotel:compensate Running", _CANCEL),),
@@ -281,7 +281,7 @@ SAGAS: Final[dict[str, Row]] = {
         "Event `StepCompensated`",
         "nothing",
         Scenario(
-            (done("hotel", compensate={"job": shell("sleep 4")}), stop()),
+            (done("hotel", compensate={"job": shell("sleep 8")}), stop()),
             goes=True,
             deeds=(Deed("hotel:compensate Running", delete="run"),),
             events={"StepCompensated": "hotel"},

@@ -52,6 +52,11 @@ class Work:
     gone: bool = False
     """Whether the Job is there no longer."""
 
+    @property
+    def pod(self) -> str:
+        """Name of its newest pod. A Job that is made again under the same name has other pods."""
+        return f"{self.name}-{self.uid.rpartition('-')[2]}-{self.pods}"
+
     def __str__(self) -> str:
         return f"{self.made_at:9.3f} {self.run} {self.path}#{self.attempt} {self.name} {self.ended or 'goes on'} {self.ended_at:9.3f}" + (
             " told to stop" if self.told_to_stop else ""
@@ -217,7 +222,7 @@ class Cluster:
         }
         template = job["spec"]["template"]
         labels = {**template["metadata"]["labels"], "batch.kubernetes.io/job-name": work.name}
-        name = f"{work.name}-{work.pods}"
+        name = work.pod
         pod = {"metadata": {"name": name, "labels": labels, "ownerReferences": [owner]}, "spec": {}}
         self.server.create("pods", "shop", pod)
         self._set_pod(name, "Running", {"running": {"startedAt": self.server.clock()}})
@@ -241,7 +246,7 @@ class Cluster:
             self._say(work, "Failed", "DeadlineExceeded")
 
     def _living(self, work: Work) -> Object | None:
-        pod = self.server.find("pods", "shop", f"{work.name}-{work.pods}")
+        pod = self.server.find("pods", "shop", work.pod)
         return pod if pod is not None and pod["status"]["phase"] == "Running" else None
 
     def _say(self, work: Work, verdict: str, reason: str = "") -> None:

@@ -27,6 +27,14 @@ MOST_ROUNDS: Final = 1000
 """After so many rounds time passes by itself, as it does on any machine: who waits for a difference that rounding takes away waits for ever."""
 
 
+MOST_STEPS: Final = 10_000
+"""So many steps no operator needs in a universe: whoever takes more wakes again and again for nothing."""
+
+
+class TooMuch(SystemExit):
+    """Somebody does the same again and again."""
+
+
 class Deadlocked(Exception):
     """Nothing is ready and no timer is set: nothing will ever happen again."""
 
@@ -62,6 +70,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now = 1000.0
         self.on_kill = on_kill
         self.on_exit = on_exit
+        self.most_steps = 0
+        """After how many steps a process goes round in circles; never where that is 0."""
         self.stuck: list[str] = []
         self._rounds = 0
         """How often the loop has gone round in this moment."""
@@ -123,6 +133,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         process.steps += 1
         if process.steps == process.dies_at:
             self.on_kill(process)
+        elif process.steps == self.most_steps:
+            self.on_exit(process, TooMuch(f"{process.steps} steps"))
         try:
             handle._run()
         except SystemExit as end:

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import platform
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,21 +15,27 @@ from typing import Any
 
 import orjson
 
+from backstay import __version__
 from tests.simulation.universe.choices import bytes_of
 from tests.simulation.universe.scenario import Scenario
 from tests.simulation.universe.shrinking import shrunk
 from tests.simulation.universe.universe import Outcome, play
+from tests.support.tallies import digest_of
 
 CHUNK = 50
 """Seeds that a worker plays in one go."""
+TOLD_SECONDS = 30
+"""How often it is told how far it has come."""
 SHRUNK = 3
 """So many failing universes are made smaller; the others wait for a person."""
 
 
 @dataclass
 class Tally:
-    """What came of all universes so far."""
+    """What came of all universes so far, on one state of the sources (`sources` is its digest). `about` tells of the machine."""
 
+    sources: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
     universes: int = 0
     runs: int = 0
     jobs: int = 0
@@ -36,6 +43,7 @@ class Tally:
     operators_lost: int = 0
     virtual_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
     phases: Counter[str] = field(default_factory=Counter)
     """How the runs ended."""
     faults: Counter[str] = field(default_factory=Counter)
@@ -69,11 +77,13 @@ class Tally:
 
     @classmethod
     def kept(cls, file: Path | None) -> "Tally":
-        """Return what a file holds; an empty one where there is none."""
+        """Return what a file holds; an empty one where there is none, or where it tells of other sources."""
+        fresh = cls(digest_of(("operator/backstay", "tests/simulation/universe")), _about())
         if file is None or not file.exists():
-            return cls()
+            return fresh
         found = orjson.loads(file.read_bytes())
-        return cls(**{**found, "phases": Counter(found["phases"]), "faults": Counter(found["faults"])})
+        kept = cls(**{**found, "phases": Counter(found["phases"]), "faults": Counter(found["faults"])})
+        return kept if kept.sources == fresh.sources else fresh
 
     def keep(self, file: Path | None) -> None:
         """Write it into a file, whole or not at all."""
@@ -83,6 +93,10 @@ class Tally:
                 orjson.dumps(vars(self), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS, default=dict)
             )
             beside.replace(file)
+
+
+def _about() -> dict[str, Any]:
+    return {"backstay": __version__, "python": platform.python_version(), "cores": os.cpu_count()}
 
 
 def _planned(what: Scenario) -> Iterator[str]:
@@ -99,6 +113,8 @@ def _planned(what: Scenario) -> Iterator[str]:
 def chunk(number: int) -> Tally:
     """Play the universes of one chunk of seeds."""
     gc.disable()
+    if not gc.get_freeze_count():
+        gc.freeze()  # what was imported stays: nothing of it need be looked through after every chunk
     began = time.process_time()
     found = Tally(played=[number])
     for seed in range(number * CHUNK, (number + 1) * CHUNK):
@@ -112,6 +128,7 @@ def many(runs: int, workers: int, file: Path | None) -> Tally:
     """Play the universes of the first seeds, in several processes; those that a file knows of are not played again."""
     os.environ["PYTHONHASHSEED"] = "0"  # of the workers: the order of a set of texts is chance otherwise
     tally = Tally.kept(file)
+    before = tally.wall_seconds
     known = set(tally.played)
     due = iter([number for number in range(-(-runs // CHUNK)) if number not in known])
     began, told_at = time.monotonic(), time.monotonic()
@@ -122,8 +139,9 @@ def many(runs: int, workers: int, file: Path | None) -> Tally:
             for future in done:
                 tally.add(future.result())
             going |= {pool.submit(chunk, number) for number in islice(due, len(done))}
+            tally.wall_seconds = before + time.monotonic() - began
             tally.keep(file)
-            if time.monotonic() - told_at > 10:
+            if time.monotonic() - told_at > TOLD_SECONDS:
                 told_at = time.monotonic()
                 print(f"{tally.universes:,} universes, {len(tally.failures)} broken, {told_at - began:.0f} s", flush=True)
         for failure in [failure for failure in tally.failures if "smallest" not in failure][:SHRUNK]:

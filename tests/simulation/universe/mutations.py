@@ -11,7 +11,9 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
+
+from tests.simulation.universe.scenario import Deed, Scenario
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,31 @@ class Mutation:
     new: str
     seeds: tuple[int, ...] = ()
     """Seeds that were seen to find it, tried first."""
+    worlds: tuple[Scenario, ...] = ()
+    """Universes that were made for it, in place of those of seeds: what it takes comes together seldom."""
+
+
+def _jobs(*, at_once: bool = False, **happens: Any) -> Scenario:
+    job = {"image": "i"}
+    steps = [{"name": name, "job": job, "compensate": {"job": job}} for name in ("s0", "s1")]
+    if at_once:
+        steps = [{"name": "s", "parallel": {"branches": [{"name": f"b{number}", "steps": [step]} for number, step in enumerate(steps)]}}]
+    return Scenario(b"", runs=[{"workflow": {"inline": {"defaults": {"attemptTimeout": "8s"}, "steps": steps}}}], **happens)
+
+
+def _late_answers(steals_at: float, **how: Any) -> tuple[Scenario, ...]:
+    deeds = [Deed("steal-job", steals_at)]
+    return tuple(_jobs(shards=0, second_at=0.05, calls={number: "very-late"}, deeds=deeds, **how) for number in range(8, 40))
+
+
+RACES: Final = tuple(_jobs(second_at=0.0001 * number, calls={50: "silent"}) for number in range(20))
+"""Two operators want the same Lease at the same time; an answer that never comes makes it last."""
+LATE_ANSWERS: Final = _late_answers(0.3)
+"""Two operators that know nothing of each other: one answer comes ten seconds late; meanwhile a Job is taken, and the run ends."""
+LATE_EFFECTS: Final = _late_answers(0.3, at_once=True)
+"""The same, where what is answered late is the first of two things that were to be done."""
+UNSEEN_THEFTS: Final = tuple(_jobs(deeds=[Deed("steal-unseen", 0.05 * moment)]) for moment in range(1, 20))
+"""A Job is taken while nobody watches."""
 
 
 MUTATIONS = (
@@ -38,7 +65,7 @@ MUTATIONS = (
         "it is done before it is written",
         "backstay.runtime.reconciler:Reconciler._look",
         "basis = await self._persist(",
-        "await self._act(known, effects_of(program, decision.state, observations))\n        basis = await self._persist(",
+        "await self._act(known, effects_of(program, decision.state, observations), reading.run, self.loop_time())\n        basis = await self._persist(",
         seeds=(0,),
     ),
     Mutation(
@@ -74,7 +101,7 @@ MUTATIONS = (
         "backstay.kube.store:Store.sweep",
         "for old in gone:",
         "gone = []\n    for old in gone:",
-        seeds=(108,),
+        worlds=UNSEEN_THEFTS,
     ),
     Mutation(
         "timers are forgotten",
@@ -110,6 +137,27 @@ MUTATIONS = (
         "return self.commit if",
         'return self.commit if self.name != "q" and',
         seeds=(56,),
+    ),
+    Mutation(
+        "what was written long ago is acted upon",
+        "backstay.runtime.reconciler:Reconciler._proven",
+        "now - since < FRESH_SECONDS",
+        "since > 0",
+        worlds=LATE_ANSWERS,
+    ),
+    Mutation(
+        "a moment that is past is waited for",
+        "backstay.runtime.shards:Shards._round",
+        "self._forget_what_is_past()",
+        "pass",
+        worlds=RACES,
+    ),
+    Mutation(
+        "what follows an effect that took long is done all the same",
+        "backstay.runtime.reconciler:Reconciler._act",
+        "(moment := await self._proven(basis, proven_at)) is None",
+        "(moment := proven_at) is None",
+        worlds=LATE_EFFECTS,
     ),
 )
 """The bugs that a test plants, one after the other."""

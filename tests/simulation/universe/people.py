@@ -96,9 +96,8 @@ class People:
 
     def _kill_pod(self) -> None:
         for work in self.cluster.going():
-            name = f"{work.name}-{work.pods}"
-            if self.server.find("pods", "shop", name) is not None:
-                self.server.delete("pods", "shop", name)
+            if self.server.find("pods", "shop", work.pod) is not None:
+                self.server.delete("pods", "shop", work.pod)
                 return
 
     def _tamper(self, run: Object) -> None:

@@ -29,6 +29,8 @@ from tests.support.saga_rules import violations
 
 MOST_BYTES: Final = 700_000
 GOES_ON: Final = frozenset({"Running", "Waiting", "Stopping", "Retrying"})
+ABANDONED: Final = frozenset({"CompensationAbandoned", "FinallyAbandoned"})
+"""What a journal says where a run is let go by hand: what goes on is told to stop, and not waited for."""
 FINISHED: Final = frozenset({"Succeeded", "Failed", "Cancelled", "Compensated"})
 
 
@@ -40,6 +42,8 @@ class Told:
     uid: str
     fold: journal.Fold = field(default_factory=journal.Fold)
     entries: list[Entry] = field(default_factory=list)
+    written: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    """Its entries as they were written first, by their number."""
     status: Mapping[str, Any] = field(default_factory=dict)
     writes: int = 0
     jobs: dict[str, str] = field(default_factory=dict)
@@ -105,8 +109,7 @@ class Promises:
     def _status_written(self, told: Told, status: Mapping[str, Any]) -> None:
         """The journal has grown, and the status follows from it."""
         try:
-            window = journal.window_of(status)
-            fresh = [entry for entry in window.entries if entry.sequence > told.fold.sequence]
+            fresh = self._appended(told, status["journal"])
             for entry in fresh:
                 told.fold.add(entry)
             folded = told.fold.state
@@ -116,8 +119,8 @@ class Promises:
             return
         was_finished = bool(told.status.get("finishedAt"))
         told.entries += fresh
-        if window.head != folded.head:
-            self.say("P5", f"{told.name}: the journal was rewritten, or entries are lost: {window.head} is not {folded.head}")
+        if status["journal"]["head"] != folded.head:
+            self.say("P5", f"{told.name}: the journal was rewritten, or entries are lost: {status['journal']['head']} is not {folded.head}")
         if not status.get("stepsOmitted") and shown != folded:
             self.say("P5", f"{told.name}: the status does not follow from its journal: {_difference(shown, folded)}")
         told.status = status
@@ -127,6 +130,18 @@ class Promises:
                 told.jobs[step["job"]] = step["jobUid"]
         if status.get("finishedAt") and not was_finished:
             self._ended(told)
+
+    def _appended(self, told: Told, shown: Mapping[str, Any]) -> list[Entry]:
+        """Return the entries that are new. Those before them are what they were, to the last letter, and so need not be folded again."""
+        entries = shown.get("entries") or []
+        journal.window_of({"journal": {**shown, "entries": entries[:1]}})  # it begins where it says
+        known = [data for data in entries if data["sequence"] <= told.fold.sequence]
+        for data in known:
+            if data != told.written.get(data["sequence"]):
+                self.say("P5", f"{told.name}: entry {data['sequence']} is not what it was: {data}")
+        fresh = entries[len(known) :]
+        told.written |= {data["sequence"]: data for data in fresh}
+        return [codec.entry_from_json(data) for data in fresh]
 
     # ---------------------------------------------------------------------------------------------------------- P1, P2
 
@@ -296,7 +311,7 @@ def _is_same(one: Work, other: Work) -> bool:
 
 
 def _let_go(told: Told) -> bool:
-    return any(entry.kind == "CompensationAbandoned" for entry in told.entries)
+    return any(entry.kind in ABANDONED for entry in told.entries)
 
 
 def _step(status: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:

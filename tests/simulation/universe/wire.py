@@ -20,7 +20,7 @@ import orjson
 from backstay.kube.client import Client
 from backstay.kube.login import Access
 from backstay.kube.transport import Transport
-from tests.simulation.universe.loop import PROCESS, Process, VirtualLoop
+from tests.simulation.universe.loop import PROCESS, Process, TooMuch, VirtualLoop
 from tests.simulation.universe.server import Change, Refused, Server, selector
 
 WORLD: Final = contextvars.Context()
@@ -43,10 +43,6 @@ MOST_CALLS: Final = 3000
 """So many requests no universe needs: whoever makes more goes round in circles."""
 
 
-class TooMuch(SystemExit):
-    """Somebody asks again and again."""
-
-
 class Wire:
     """The network. `fault(number)` says what becomes of a request, `watch_fault(number)` of an event; `chance()` is how slow it is at the moment."""
 
@@ -60,6 +56,8 @@ class Wire:
         """By kind: how late watches tell, at most, in seconds."""
         self.is_down = False
         self.calls = 0
+        self.under_way = 0
+        """Requests that somebody still waits for."""
         self.events = 0
         self.trace: list[str] = []
         """Everything that reached the server, in order."""
@@ -118,8 +116,12 @@ class Wire:
                 answered.set_result(response)  # type: ignore[arg-type]
 
         self.loop.call_later(0.0002 + 0.001 * self.chance(), arrive, context=WORLD)
-        async with asyncio.timeout(seconds):
-            return await answered
+        self.under_way += 1
+        try:
+            async with asyncio.timeout(seconds):
+                return await answered
+        finally:
+            self.under_way -= 1
 
     def _served(self, process: Process | None, method: str, target: str, data: bytes | None, content_type: str, fault: str) -> "Response":
         try:

@@ -76,6 +76,23 @@ async def test_a_job_that_was_just_made_wakes_nobody() -> None:
     assert (seen.woken, await seen.state()) == ([], (JobState.ACTIVE, None))
 
 
+@pytest.mark.parametrize("is_watched", [True, False], ids=["it-was-watched", "nobody-watched"])
+async def test_a_job_that_is_gone_when_the_answer_to_its_creation_comes_is_not_taken_for_one_that_is_there(is_watched: bool) -> None:
+    seen = Seen()
+    answer = job.seen_job(await seen.make())
+    if is_watched:
+        seen.hear_job("ADDED")
+    await seen.api.delete(JOBS, "shop", "j1")
+    if is_watched:
+        gone = {"name": "j1", "namespace": "shop", "uid": answer.uid, "labels": {"backstay.dev/run": RUN}, "resourceVersion": "99"}
+        seen.watch.jobs._follow("DELETED", {"metadata": gone})
+    else:
+        seen.watch.jobs._follow("BOOKMARK", {"metadata": {"resourceVersion": "99"}})
+    seen.woken.clear()
+    seen.watch.remember(answer)
+    assert (await seen.watch.facts("shop", RUN), seen.woken) == ({}, [RUN])
+
+
 async def test_where_the_end_of_a_job_is_seen_before_its_pod_the_server_is_asked_once_and_the_answer_is_kept() -> None:
     seen = Seen()
     await seen.make()

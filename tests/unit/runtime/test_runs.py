@@ -104,6 +104,42 @@ async def test_a_run_whose_phase_somebody_sets_by_hand_leaves_the_watch_and_is_s
     assert (api.run() or {})["status"]["phase"] == "Succeeded"
 
 
+def conditions(api: FakeApi) -> dict[str, str]:
+    return {one["type"]: one["status"] for one in ((api.run() or {}).get("status") or {}).get("conditions") or ()}
+
+
+def claim_success(run: dict[str, Any]) -> None:
+    next(one for one in run["status"]["conditions"] if one["type"] == "Succeeded").update(status="True", message="by hand")
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["while an operator watches", "while none is there"])
+async def test_a_condition_that_somebody_sets_by_hand_is_set_right_with_one_write_and_told_once(watched: bool) -> None:
+    api = FakeApi(lambda job: None)
+    api.apply_run(WORK)
+
+    def told() -> bool:
+        return any(one["reason"] == "StatusRestored" for one in api.all("events"))
+
+    async with operating(api) as operator:
+        await eventually(lambda: len(api.created) == 1 and not operator.queue.busy() and not len(operator.queue))
+        before = conditions(api)
+        written = api.writes.count(("patch", "workflowruns"))
+        if watched:
+            api.edit_run(claim_success)
+            await eventually(told)
+    if not watched:
+        api.edit_run(claim_success)
+    async with operating(api) as operator:
+        await eventually(told)
+        await eventually(lambda: conditions(api) == before)
+        api.edit_run(lambda run: run["metadata"].update(annotations={"seen": "yes"}))
+        watch = operator.runs.informers()[0]
+        await eventually(lambda: watch._newest >= api.version and not operator.queue.busy() and not len(operator.queue))
+    assert api.writes.count(("patch", "workflowruns")) == written + 1
+    assert [entry["kind"] for entry in (api.run() or {})["status"]["journal"]["entries"]].count("StatusRestored") == 1
+    assert "by hand" not in str((api.run() or {})["status"]["conditions"])
+
+
 async def test_an_operator_that_starts_keeps_nothing_of_the_jobs_of_runs_that_ended_before_it() -> None:
     api = succeeding()
     async with operating(api):

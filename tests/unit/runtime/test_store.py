@@ -94,6 +94,70 @@ def test_nothing_is_believed_where_the_journal_was_changed_too(status: dict[str,
         read_state(Known(run_with(bad)))
 
 
+# ------------------------------------------------------------------------------------ what is derived, and changed by hand
+
+
+def says(kind: str, status: str) -> Any:
+    def change(found: dict[str, Any]) -> None:
+        next(one for one in found["conditions"] if one["type"] == kind)["status"] = status
+
+    return change
+
+
+DERIVED = {
+    "Succeeded": (says("Succeeded", "True"), "conditions changed, and the journal did not"),
+    "the word in a column": (lambda found: found.update(status="Succeeded"), "status changed"),
+    "progress": (lambda found: found.update(progress="2/2"), "progress changed"),
+    "a message": (lambda found: found["conditions"][0].update(message="all is well"), "conditions changed"),
+    "all conditions": (lambda found: found.pop("conditions"), "conditions changed"),
+    "what the run is at": (lambda found: found.pop("step"), "step changed"),
+    "a field of its own": (lambda found: found.update(kilroy="was here"), "kilroy changed"),
+}
+ON_THE_FIRST_LOOK = {
+    "Succeeded": (says("Succeeded", "True"), 'condition Succeeded is "True", and follows from the journal as Unknown'),
+    "Complete": (says("Complete", "True"), 'condition Complete is "True"'),
+    "Suspended": (says("Suspended", "True"), 'condition Suspended is "True"'),
+    "all conditions": (lambda found: found.pop("conditions"), "condition Succeeded is missing"),
+}
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_what_is_derived_and_was_changed_by_hand_is_put_back_as_it_was(status: dict[str, Any], name: str) -> None:
+    change, words = DERIVED[name]
+    store = RunStore()
+    key = store.remember(run_with({}, 1))
+    store.wrote(key, run_with(status, 2), state_from_status(status))
+    edited = copy.deepcopy(status)
+    change(edited)
+    store.remember(run_with(edited, 3))
+    reading = read_state(store.get(key))  # type: ignore[arg-type]
+    assert (reading.state, reading.status) == (state_from_status(status), status)
+    assert words in reading.tampered
+
+
+@pytest.mark.parametrize("name", ON_THE_FIRST_LOOK)
+def test_plain_conditions_that_were_changed_while_nobody_watched_are_not_believed(status: dict[str, Any], name: str) -> None:
+    change, words = ON_THE_FIRST_LOOK[name]
+    edited = copy.deepcopy(status)
+    change(edited)
+    reading = read_state(Known(run_with(edited)))
+    assert reading.state == state_from_status(status)
+    assert words in reading.tampered
+
+
+def test_what_another_release_derives_otherwise_is_left_as_it_is(status: dict[str, Any]) -> None:
+    other = copy.deepcopy(status)
+    other.update(status="Busy", progress="one of two")
+    other["conditions"] = [{**one, "message": "in other words"} for one in other["conditions"]] + [{"type": "Novel", "status": "True"}]
+    assert read_state(Known(run_with(other))).tampered == ""
+    store = RunStore()
+    key = store.remember(run_with({}, 1))
+    before = World("steps: [{name: a, job: {image: i}}, {name: b, job: {image: i}}]").status
+    store.wrote(key, run_with(before, 2), state_from_status(before))
+    store.remember(run_with(other, 3))
+    assert read_state(store.get(key)).tampered == "", "it has gone on with entries of its own"  # type: ignore[arg-type]
+
+
 # ------------------------------------------------------------------------------------------------------ at rest, as text
 
 

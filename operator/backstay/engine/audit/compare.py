@@ -7,7 +7,7 @@ from typing import Any, Final
 from backstay.engine import codec, journal
 from backstay.engine.audit.findings import STATUS, Finding, Kind
 from backstay.engine.audit.standing import canonical, is_count, short
-from backstay.engine.conditions import plain_conditions
+from backstay.engine.conditions import forged_conditions
 from backstay.engine.model import Entry, RunRecord, State, StepRecord
 from backstay.errors import IllegalTransition, TamperedState
 
@@ -57,8 +57,8 @@ def _differences(status: Mapping[str, Any], shown: State, folded: State) -> Iter
         else:
             yield from _of_record(path, StepRecord, record, known)
     yield from _left_out(status, shown, folded)
-    if status.get("conditions"):
-        yield from _of_conditions(status["conditions"], folded)
+    for kind, words in forged_conditions(status.get("conditions"), folded.run):
+        yield Difference("", f"conditions[{kind}]", words)
 
 
 def _of_record(path: str, kind: type, shown: RunRecord | StepRecord, known: RunRecord | StepRecord) -> Iterator[Difference]:
@@ -81,15 +81,6 @@ def _left_out(status: Mapping[str, Any], shown: State, folded: State) -> Iterato
     if not is_count(omitted) or omitted != len(missing):
         names = f" ({', '.join(missing[:5])}{' …' if len(missing) > 5 else ''})" if missing else ""
         yield Difference("", "stepsOmitted", f"it leaves out {len(missing)} steps{names}, and says {short(omitted)}")
-
-
-def _of_conditions(given: Any, folded: State) -> Iterator[Difference]:
-    expected = plain_conditions(folded.run)
-    for item in given if isinstance(given, list | tuple) else ():
-        kind = item.get("type") if isinstance(item, Mapping) else None
-        if isinstance(kind, str) and kind in expected and item.get("status") != expected[kind]:
-            words = f"condition {kind} is {short(item.get('status'))}, and follows from the journal as {expected[kind]}"
-            yield Difference("", f"conditions[{kind}]", words)
 
 
 def findings_of(found: Sequence[Difference], entries: Sequence[Entry], where: str = STATUS) -> Iterator[Finding]:

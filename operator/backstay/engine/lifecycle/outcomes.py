@@ -56,4 +56,6 @@ def _job_may_be_done(turn: Turn, record: StepRecord, fault: Fault | None) -> boo
         return False
     if fact.started or fact.state is JobState.SUCCEEDED:
         return True
-    return fact.stuck is None and (fault is None or fault.type != "StartTimeout")
+    if fault is not None and fault.type == "StartTimeout":
+        return False
+    return fact.stuck is None or fact.stuck.type == "StartTimeout"  # nothing but that no pod was seen: a watch may have fallen silent
