@@ -21,7 +21,10 @@ def told(tally: dict[str, Any]) -> str:
     """Return a tally's summary as a table, with what it was taken of above it."""
     about = ", ".join(f"{name} {value}" for name, value in tally["about"].items())
     seeds = [each["seed"] for each in tally["rounds"]]
-    return table(f"{about}; sources {tally['sources']}; {len(seeds)} rounds, seeds {min(seeds, default=0)} to {max(seeds, default=0)}.", tally["summary"])
+    return table(
+        f"{about}; sources {tally['sources']}; {len(seeds)} rounds, seeds {min(seeds, default=0)} to {max(seeds, default=0)}.",
+        tally["summary"],
+    )
 
 
 def drawn(page: str, tally: dict[str, Any]) -> str:

@@ -43,8 +43,9 @@ def _late_answers(steals_at: float, **how: Any) -> tuple[Scenario, ...]:
     return tuple(_jobs(shards=0, second_at=0.05, calls={number: "very-late"}, deeds=deeds, **how) for number in range(8, 40))
 
 
-RACES: Final = tuple(_jobs(second_at=0.0001 * number, calls={50: "silent"}) for number in range(20))
-"""Two operators want the same Lease at the same time; an answer that never comes makes it last."""
+_PAUSE: Final = [{"workflow": {"inline": {"steps": [{"name": "w", "wait": {"duration": "30s"}}]}}}]
+RACES: Final = tuple(Scenario(bytes([number]), runs=_PAUSE, second_at=0.0) for number in range(20))
+"""Two operators want a free Lease at the same moment, and one stands by for half a minute."""
 LATE_ANSWERS: Final = _late_answers(0.3)
 """Two operators that know nothing of each other: one answer comes ten seconds late; meanwhile a Job is taken, and the run ends."""
 LATE_EFFECTS: Final = _late_answers(0.3, at_once=True)
