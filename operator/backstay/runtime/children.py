@@ -61,6 +61,8 @@ class Children:
         meta = run["metadata"]
         name = str(record.child)
         found = await child_run.find(self._client, meta["namespace"], name)
+        if name in self._facts.get(meta["uid"], {}):
+            return  # it was looked at while the server was asked, and may have ended: the answer may be from before
         if found is None:
             if record.child_uid is not None or record.kind == UNDO:
                 self._note(meta["uid"], RunFact(name, record.child_uid or "", is_gone=True))
@@ -123,7 +125,9 @@ class Children:
         """Make the child run of an attempt. Raises what `child_run.start` does."""
         callers = (*child_run.callers(run), title_of((run.get("spec") or {}).get("workflow") or {}))
         made = await child_run.start(self._client, ref_of(run), run, effect, callers)
-        self._note(run["metadata"]["uid"], _unproven(child_run.fact(made)))
+        known, fact = self._facts.get(run["metadata"]["uid"], {}).get(effect.name), _unproven(child_run.fact(made))
+        if known is None or known.uid != fact.uid:  # it may have been looked at, and have ended, before the answer came
+            self._note(run["metadata"]["uid"], fact)
         self._wake(made)
 
     async def cancel(self, run: Object, effect: CancelRun) -> None:

@@ -107,7 +107,9 @@ class JobWatch:
             self._podless.forget(seen.uid)
             return
         await self._podless.look(seen, run.pods_of(seen.uid))
-        self._see(run, self.jobs.get(*key) or seen)
+        now = self.jobs.get(*key)
+        if now is not None:  # it may have gone while the server was asked
+            self._see(run, now)
 
     def remember(self, seen: job.SeenJob) -> None:
         """What was just created is known at once, before the watch tells. That it was created wakes nobody; a pod that has ended already does.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
-from tests.simulation.universe.scenario import Deed, Scenario
+from tests.simulation.universe.scenario import Death, Deed, Scenario
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,15 @@ def _late_answers(steals_at: float, **how: Any) -> tuple[Scenario, ...]:
 _PAUSE: Final = [{"workflow": {"inline": {"steps": [{"name": "w", "wait": {"duration": "30s"}}]}}}]
 RACES: Final = tuple(Scenario(bytes([number]), runs=_PAUSE, second_at=0.0) for number in range(20))
 """Two operators want a free Lease at the same moment, and one stands by for half a minute."""
+_CALL: Final = [{"workflow": {"inline": {"steps": [{"name": "c", "workflow": {"name": "child"}}]}}}]
+LATE_CHILDREN: Final = tuple(Scenario(b"", runs=_CALL, calls={number: "late"}) for number in range(8, 30))
+"""A child run ends before the answer to its creation comes."""
+CHILDREN_ASKED_FOR: Final = tuple(
+    Scenario(b"", runs=_CALL, calls={number: "late"}, deaths=[Death(steps, "kill", 0.1)])
+    for steps in range(80, 120, 10)
+    for number in range(22, 40)
+)
+"""The next operator asks for a child run, which ends before the answer comes."""
 LATE_ANSWERS: Final = _late_answers(0.3)
 """Two operators that know nothing of each other: one answer comes ten seconds late; meanwhile a Job is taken, and the run ends."""
 LATE_EFFECTS: Final = _late_answers(0.3, at_once=True)
@@ -145,6 +154,20 @@ MUTATIONS = (
         "now - since < FRESH_SECONDS",
         "since > 0",
         worlds=LATE_ANSWERS,
+    ),
+    Mutation(
+        "a child run is what the answer to its creation says",
+        "backstay.runtime.children:Children.create",
+        "if known is None or known.uid != fact.uid:",
+        "if True:",
+        worlds=LATE_CHILDREN,
+    ),
+    Mutation(
+        "a child run is what was asked for, whatever was heard meanwhile",
+        "backstay.runtime.children:Children._ask",
+        'if name in self._facts.get(meta["uid"], {}):',
+        "if False:",
+        worlds=CHILDREN_ASKED_FOR,
     ),
     Mutation(
         "a moment that is past is waited for",

@@ -93,6 +93,22 @@ async def test_a_job_that_is_gone_when_the_answer_to_its_creation_comes_is_not_t
     assert (await seen.watch.facts("shop", RUN), seen.woken) == ({}, [RUN])
 
 
+async def test_a_job_that_goes_while_the_server_is_asked_for_its_pod_stays_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen()
+    await seen.make()
+    seen.api.finish_job(0, (0, "out"))
+    seen.hear_job()
+    ask = seen.api.list
+
+    async def slow(*args: Any, **how: Any) -> Any:
+        page = await ask(*args, **how)
+        seen.hear_job("DELETED")
+        return page
+
+    monkeypatch.setattr(seen.api, "list", slow)
+    assert (await seen.watch.facts("shop", RUN), seen.gone) == ({}, ["j1"])
+
+
 async def test_where_the_end_of_a_job_is_seen_before_its_pod_the_server_is_asked_once_and_the_answer_is_kept() -> None:
     seen = Seen()
     await seen.make()

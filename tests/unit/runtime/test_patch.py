@@ -1,9 +1,9 @@
 """The status patch: as little as possible on the wire, exactly the status that was meant, and only on the version it was made for."""
 
+import json
 from typing import Any
 
 import jsonpatch
-import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,9 +37,8 @@ statuses = st.fixed_dictionaries(
 
 @given(st.none() | statuses, statuses)
 def test_the_patch_leads_to_the_status(before: dict[str, Any] | None, after: dict[str, Any]) -> None:
-    assert orjson.dumps(applied(run_with(before), after)["status"], option=orjson.OPT_SORT_KEYS) == orjson.dumps(
-        after, option=orjson.OPT_SORT_KEYS
-    )
+    # As text, for Python takes True for 1.
+    assert json.dumps(applied(run_with(before), after)["status"], sort_keys=True) == json.dumps(after, sort_keys=True)
 
 
 def test_the_patch_holds_the_version_it_was_made_for() -> None:
