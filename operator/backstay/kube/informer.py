@@ -76,6 +76,8 @@ class Informer(Generic[T]):
         self._complaint = ""
         self.lagged: Callable[[float], None] = _unheard
         """Told how many seconds after a write of our own the watch has told of it; set it to count them."""
+        self.passed: Callable[[Object], None] = _unnoticed
+        """Told the last manifest of an object that is gone and was of no interest any more; set it to hear of these, too."""
         self._expected: deque[tuple[int, float]] = deque(maxlen=_EXPECTED)
         """Versions that we wrote and the watch has not reached, and since when."""
 
@@ -242,6 +244,8 @@ class Informer(Generic[T]):
             self._tell(self._store.remove(last))
         elif known is not None and known.uid == metadata.get("uid"):
             self._tell(self._store.drop(known.namespace, known.name))
+        else:
+            self.passed(manifest)
 
     def _trimmed(self, manifest: Object) -> T | None:
         try:
@@ -281,6 +285,10 @@ class Informer(Generic[T]):
 
 def _unheard(seconds: float) -> None:
     """Where nobody counts the lags."""
+
+
+def _unnoticed(manifest: Object) -> None:
+    """Where nobody asks for what was of no interest."""
 
 
 def _needs_list(error: errors.ApiError) -> bool:

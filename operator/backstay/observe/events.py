@@ -98,7 +98,7 @@ class Announcer:
         instance: str = "",
         limits: Limits | None = None,
         dropped: Callable[[str], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = lambda: time.monotonic(),  # looked up when called: a test may turn it
         now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
     ) -> None:
         """`instance` names this process (the host's name by default); `dropped` is told the cause of each loss, for metrics."""

@@ -50,7 +50,7 @@ class JobWatch:
     """Everything that is seen of the Jobs and Pods in a namespace, or in all of them.
 
     `wake(run_uid)` is called when the facts of a run's Jobs have changed, and tells whether the run is known;
-    `vanished(run_uid, job)` when a Job that was seen is there no longer.
+    `vanished(run_uid, job)` when a Job is there no longer, be its run over or not.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class JobWatch:
         self.jobs: Informer[job.SeenJob] = Informer(
             client, resources.JOBS, namespace=namespace, label_selector=job.SELECTOR, trim=self._trim_job, on_change=self._job_changed
         )
+        self.jobs.passed = self._passed
         self.pods: Informer[job.SeenPod] = Informer(
             client, resources.PODS, namespace=namespace, label_selector=job.SELECTOR, trim=self._trim_pod, on_change=self._pod_changed
         )
@@ -186,6 +187,11 @@ class JobWatch:
         self._tell(new.run_uid, (new.namespace, new.name))
         if event == "DELETED":
             self._tidy(new.run_uid)
+
+    def _passed(self, manifest: Object) -> None:
+        """A Job of a run that has ended is gone: what it took of a quota is free."""
+        if (seen := job.trim_job(manifest)) is not None:
+            self._vanished(seen.run_uid, seen)
 
     def _tidy(self, run_uid: str) -> None:
         """Free the picture of a run that is not looked at, once nothing is left in it."""

@@ -259,3 +259,14 @@ async def test_a_new_job_of_a_run_that_was_over_and_is_taken_up_again_is_seen_al
     seen.hear_job(name="undo")
     assert list(await seen.watch.facts("shop", RUN)) == ["undo"]
     assert await seen.state("undo") == (JobState.SUCCEEDED, "undone")
+
+
+async def test_that_a_job_of_a_run_that_has_ended_is_gone_is_told_for_it_makes_room_in_a_quota() -> None:
+    seen = Seen()
+    await seen.make()
+    seen.api.finish_job(0, (0, "out"))
+    seen.hear_job()
+    await seen.watch.facts("shop", RUN)
+    seen.watch.forget(RUN)
+    seen.hear_job("DELETED")
+    assert (await seen.watch.facts("shop", RUN), seen.gone) == ({}, ["j1"])
