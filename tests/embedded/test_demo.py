@@ -41,7 +41,13 @@ def _processes_of(folder: Path) -> list[str]:
 
 def _start(temporary: Path, **environment: str) -> subprocess.Popen[str]:
     variables = os.environ | {"TMPDIR": str(temporary)} | environment
-    return subprocess.Popen([sys.executable, str(DEMO)], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, str(DEMO)]
+    # A shell has what it runs in the background ignore SIGINT, and that is inherited: the demo is begun as a terminal begins it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.timeout(LIMIT_SECONDS + 20)

@@ -94,7 +94,7 @@ class Api:
                 self._connection.request(method, where, data, headers)
                 answer = self._connection.getresponse()
                 return answer.status, answer.read()
-            except (ConnectionError, http.client.RemoteDisconnected, http.client.CannotSendRequest):
+            except (ConnectionError, ssl.SSLEOFError, http.client.RemoteDisconnected, http.client.CannotSendRequest):
                 # A kept connection that the server has closed meanwhile: what reads may be asked again, what writes was not received.
                 if fresh:
                     raise

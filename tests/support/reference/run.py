@@ -100,7 +100,8 @@ class Reference:
         scope = Scope({"params": params, "vars": account.vars, "run": {}})
         self.top = Listing("", spec.get("steps") or spec["dag"]["steps"])
         body = {"name": "", **{key: spec[key] for key in ("steps", "dag", "catch") if key in spec}}
-        crew = Crew(self, {"/": self.step(body, "/", Listing("", [body]), scope)})
+        whole = Listing("", [body])
+        crew = Crew(self, {"/": self.step(body, "/", whole, scope)})
         deadline = length_of(spec.get("timeout"))
         account.phase, compensate = "Succeeded", spec.get("onFailure", {}).get("compensate", True)
         fault: Fault | None = None
@@ -126,6 +127,8 @@ class Reference:
                 account.outputs = scope.within(self.top).value(outputs) or None
             except EvaluationError:
                 account.phase, fault = "Failed", Fault("ExpressionError", "")
+        elif "/" in crew.done and not self.stopping:
+            account.outputs = whole.views[""]["outputs"] or None
         account.error = (fault.type, fault.path) if fault else None
         self.stopping = True
         if account.phase != "Succeeded" and compensate:

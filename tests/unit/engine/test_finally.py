@@ -499,7 +499,7 @@ def play(world: World, move: str, pick: int) -> None:
 
 
 def finish(world: World) -> None:
-    """From now on everything goes well, and nothing takes longer than the compensation timeout allows."""
+    """From now on everything goes well, people answer at once, and nothing takes longer than the compensation timeout allows."""
     world.stops_at_once = True
     world.wants(suspend=False)
     for _ in range(1000):
@@ -507,6 +507,9 @@ def finish(world: World) -> None:
             return
         if world.running:
             world.succeed(world.running[0])
+            continue
+        if paused := [path for path, record in world.state.steps.items() if record.phase is Phase.PAUSED]:
+            world.ask(paused[0], "Retry")
             continue
         for name, fact in list(world.jobs.items()):
             if fact.deleting:
