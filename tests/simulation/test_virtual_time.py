@@ -2,10 +2,15 @@
 
 import asyncio
 import time
+from typing import cast
 
 import pytest
 
+from backstay.kube.client import Client
+from backstay.kube.manifests import RunRef
+from backstay.observe.events import Announcer as Events
 from tests.simulation.universe.loop import Deadlocked, Process, VirtualLoop, virtual
+from tests.support.fake_api import FakeApi
 
 
 def loop_with(exits: list[str] | None = None) -> VirtualLoop:
@@ -33,6 +38,22 @@ def test_a_day_passes_at_once_and_in_order() -> None:
         loop.run_until_complete(day())
     loop.close()
     assert seen == [(hours, hours * 3600.0, hours * 3600.0) for hours in (1, 12, 24)]
+
+
+def test_what_is_said_of_a_run_once_more_is_told_by_the_clock_of_the_loop() -> None:
+    async def day(api: FakeApi) -> None:
+        events = Events(cast(Client, api))
+        telling = asyncio.create_task(events.run())
+        for _ in range(2):
+            events.announce(RunRef("uid", "r1", "shop"), "Warning", "Waiting", "the same words")
+            await asyncio.sleep(31.0)
+        telling.cancel()
+
+    api, loop = FakeApi(lambda job: None), loop_with()
+    with virtual(loop, "seed"):
+        loop.run_until_complete(day(api))
+    loop.close()
+    assert [event["series"]["count"] for event in api.all("events")] == [2]
 
 
 def test_waiting_for_what_never_comes_is_told_and_does_not_hang() -> None:
