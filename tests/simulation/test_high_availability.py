@@ -3,13 +3,17 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from backstay import names
+from backstay import errors, names
+from backstay.kube.resources import LEASES, Resource
+from backstay.runtime import leases
 from tests.simulation.universe.loop import VirtualLoop
 from tests.support.crew import Crew, Town, in_virtual_time
+from tests.support.fake_api import Object
 from tests.support.operating import define, ended
 
 JOBS = {"steps": [{"name": name, "job": {"image": "ok"}} for name in ("a", "b", "c")]}
@@ -262,6 +266,40 @@ def test_an_operator_whose_lease_cannot_be_renewed_begins_nothing_and_goes_on_wh
         await crew.until(lambda: all_ended(api))
         all_succeeded(api, 4)
         assert api.holders() == {"backstay": "one"}
+
+    in_virtual_time(play)
+
+
+def test_what_happens_in_the_moment_between_the_end_of_a_lease_and_a_late_renewal_is_looked_at() -> None:
+    """The renewal was asked for while the Lease was valid, and is answered when it no longer is; the Job ends in between."""
+
+    async def play(loop: VirtualLoop) -> None:
+        api = Town(job_seconds=3600)
+        crew = Crew(api, loop, sweep_seconds=3600)
+        await crew.start("one")
+        apply(api, 1)
+        await crew.until(lambda: api.created)
+        await crew.pass_time(30)  # nothing else is due for the run for a while
+        shards, carry_out, late = crew.operators["one"].shards, api._carry_out, list[float]()
+        valid = leases.VALID_SHARE * crew.operators["one"].settings.lease_seconds
+
+        async def sluggishly(verb: str, resource: Resource, do: Callable[[], Object]) -> Object:
+            if resource is LEASES and not late:
+                renewed = max(deed.at for deed in api.deeds if deed.plural == "leases")
+                if loop.time() < renewed + valid - 1.1:
+                    raise errors.Unavailable(503, "ServiceUnavailable", "not now")
+                late.append(renewed)
+                while shards.is_at_work:
+                    await asyncio.sleep(0.01)
+                api.job_seconds = 0.1
+                api.finish_job(0, (0, ""))
+                await asyncio.sleep(0.1)
+            return await carry_out(verb, resource, do)
+
+        api._carry_out = sluggishly  # type: ignore[method-assign]
+        await crew.until(lambda: late)
+        await crew.pass_time(60)
+        all_succeeded(api, 1)
 
     in_virtual_time(play)
 

@@ -4,6 +4,7 @@
 fails is made smaller. BACKSTAY_UNIVERSES sets how many.
 """
 
+import asyncio
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from backstay.api.steps import Step, actions
 from tests.simulation.universe.choices import bytes_of
+from tests.simulation.universe.loop import Process, VirtualLoop
 from tests.simulation.universe.many import Tally
 from tests.simulation.universe.mutations import MUTATIONS, Mutation, planted
 from tests.simulation.universe.page import BEGIN, END, drawn, shortened
@@ -129,6 +131,32 @@ def test_what_fails_is_made_smaller_and_breaks_the_same_promise_still() -> None:
         after = shrunk(before, tries=20)
         assert len(after) < len(before)
         assert play(after).broken[0][:2] == play(before).broken[0][:2]
+        assert shrunk(before, seconds=0) == before
+
+
+async def beats(times: int, seconds: float) -> None:
+    for _ in range(times):
+        await asyncio.sleep(seconds)
+
+
+@pytest.mark.parametrize(("seconds", "is_too_much"), [(0.1, False), (0.001, True)])
+def test_who_wakes_seldom_may_do_so_for_long_and_who_wakes_for_nothing_is_told_of(seconds: float, is_too_much: bool) -> None:
+    told: list[SystemExit] = []
+    loop = VirtualLoop(lambda process: None, lambda process, why: told.append(why))
+    loop.most_steps = 100
+    loop.run_until_complete(Process("a").start(beats(300, seconds), loop))
+    loop.close()
+    assert bool(told) is is_too_much
+
+
+def test_an_operator_that_is_dead_does_not_die_again_while_it_ends() -> None:
+    killed: list[Process] = []
+    loop = VirtualLoop(killed.append, lambda process, why: None)
+    process = Process("a")
+    process.dies_at, process.is_dead = 5, True
+    loop.run_until_complete(process.start(beats(20, 0.1), loop))
+    loop.close()
+    assert killed == []
 
 
 def words(outcome: Outcome) -> str:

@@ -270,7 +270,7 @@ class FakeApi:
                 "name": f"{job['metadata']['name']}-x",
                 "namespace": job["metadata"]["namespace"],
                 "uid": f"pod-{self.version}",
-                "labels": job["spec"]["template"]["metadata"]["labels"],
+                "labels": {**job["spec"]["template"]["metadata"]["labels"], "batch.kubernetes.io/job-name": job["metadata"]["name"]},
                 "ownerReferences": [owner],
                 "creationTimestamp": "2026-11-23T09:00:00Z",
             },

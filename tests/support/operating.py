@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, cast
 
 from backstay import names
 from backstay.kube.client import Client
 from backstay.observe.metrics import Metrics
 from backstay.runtime.operator import Operator
+from backstay.runtime.reconciler import utc_now
 from backstay.settings import Settings
 from tests.support.fake_api import FakeApi, Outcome
 
@@ -16,13 +18,13 @@ LIMIT_SECONDS = 20.0
 
 
 @asynccontextmanager
-async def operating(api: FakeApi, *, hears: bool = True, **settings: Any) -> AsyncIterator[Operator]:
+async def operating(api: FakeApi, *, hears: bool = True, now: Callable[[], datetime] = utc_now, **settings: Any) -> AsyncIterator[Operator]:
     """An operator, until the block ends; then it is gone as after a kill -9: nothing more is called.
 
     It takes no Lease, so that two of them work at the same time, as they do where one has lost its Lease and does not know it yet.
     One that does not hear begins without a list of runs, where `api.silent` keeps it from it, and knows those only that a test tells it of.
     """
-    operator = Operator(cast(Client, api), Settings(**({"shards": 0} | settings)), Metrics())
+    operator = Operator(cast(Client, api), Settings(**({"shards": 0} | settings)), Metrics(), now=now)
     await operator.start()
     for informer in () if hears else operator.runs.informers():
         informer.synced.set()

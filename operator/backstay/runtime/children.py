@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from backstay.engine.model import CancelRun, CreateRun, Phase, RunFact, State, StepRecord, UndoRun
+from backstay.engine.model import CancelRun, CreateRun, RunFact, State, StepRecord, UndoRun
 from backstay.engine.steps.workflow import UNDO, title_of
 from backstay.executors import child_run
 from backstay.kube.client import Client
@@ -113,8 +113,8 @@ class Children:
         meta = run["metadata"]
         free = self._free.get(meta["uid"], set())
         for record in state.steps.values():
-            if record.child is None or record.kind == UNDO or record.phase is not Phase.SUCCEEDED or record.child in free:
-                continue
+            if record.child is None or record.kind == UNDO or record.child in free:
+                continue  # whatever became of the step: one that somebody else has undone, or that was let go, has a child that is kept as well
             found = await child_run.find(self._client, meta["namespace"], record.child)
             if found is not None and child_run.belongs(found, meta["uid"]) and is_finished(found) and has_finalizer(found):
                 self._wake(found)

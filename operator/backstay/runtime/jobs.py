@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from backstay.engine.model import JobFact, JobState
-from backstay.errors import NotFound
+from backstay.errors import ApiError, NotFound
 from backstay.executors import job
 from backstay.kube import resources
 from backstay.kube.client import Client, Object
@@ -83,14 +83,16 @@ class JobWatch:
             await self._look(run, key)
         return {name: fact for (where, name), fact in run.facts.items() if where == namespace}
 
-    async def find(self, namespace: str, run_uid: str, name: str) -> None:
-        """Ask the API server for a Job of which the watch has not told. Raises ApiError."""
+    async def find(self, namespace: str, run_uid: str, name: str) -> bool:
+        """Ask the API server for a Job of which the watch has not told; tell whether it was there. Raises ApiError."""
         try:
             found = await self._client.get(resources.JOBS, namespace, name)
         except NotFound:
-            return
-        if job.belongs(found, run_uid):
-            self.remember(job.seen_job(found))
+            return False
+        if not job.belongs(found, run_uid):
+            return False
+        self.remember(job.seen_job(found))
+        return True
 
     async def _look(self, run: _Picture, key: Key) -> None:
         """Find out what the informers cannot tell of a Job."""
@@ -107,10 +109,29 @@ class JobWatch:
         elif not job.is_podless(seen, pods):
             self._podless.forget(seen.uid)
             return
-        await self._podless.look(seen, run.pods_of(seen.uid))
+        if await self._podless.look(seen, run.pods_of(seen.uid)):
+            await self._make_sure(run, seen)
         now = self.jobs.get(*key)
         if now is not None:  # it may have gone while the server was asked
             self._see(run, now)
+
+    async def _make_sure(self, run: _Picture, seen: job.SeenJob) -> None:
+        """Ask the API server for a Job's pods before it is said that there is none: a watch that has fallen silent tells of none either, and two
+        operators that see differently would write against each other without end. Raises ApiError; then nothing is said."""
+        try:
+            found = await job.look(self._client, seen)
+        except ApiError:
+            self._podless.forget(seen.uid)
+            raise
+        for pod in found:
+            known = self.pods.get(pod.namespace, pod.name)
+            is_gone = known is None and self.pods.has_reached(pod.resource_version)
+            is_news = known is None or known.resource_version < pod.resource_version
+            if pod.job_uid == seen.uid and is_news and not is_gone:
+                self.pods.remember(pod)
+                run.pods.setdefault(seen.uid, {})[pod.uid] = pod
+        if not job.is_podless(seen, run.pods_of(seen.uid)):
+            self._podless.forget(seen.uid)
 
     def remember(self, seen: job.SeenJob) -> None:
         """What was just created is known at once, before the watch tells. That it was created wakes nobody; a pod that has ended already does.

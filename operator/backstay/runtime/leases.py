@@ -95,6 +95,9 @@ class Leases:
         """Who had our place before us, as was seen at the start. Whoever takes it later is beside us, by mistake: the last one started goes on."""
         self._until: dict[str, tuple[float, float]] = {}
         """Until when those of ours are valid: by the loop's clock, and by the one that goes on while the machine sleeps."""
+        self.late: set[str] = set()
+        """Those of ours that were renewed after they had ceased to be valid, be it for a moment: what was to be done meanwhile was left alone.
+        Whoever sees to it takes them out."""
         self.informer: Informer[SeenLease] = Informer(
             client,
             LEASES,
@@ -202,6 +205,8 @@ class Leases:
         self._heard_at[name] = _now()
         if found.holder != self.identity:
             return False
+        if name in self._until and not self.is_valid(name):
+            self.late.add(name)
         valid = self.seconds * VALID_SHARE
         self._until[name] = (asked + valid, awake + valid)
         return True

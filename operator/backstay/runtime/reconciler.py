@@ -7,15 +7,15 @@ done follows from the written state. So a crash anywhere in between is made good
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from backstay.engine import bounds, codec
 from backstay.engine.decide import decide, is_terminating, refuse
-from backstay.engine.effects import effects_of, may_be_undone_yet
-from backstay.engine.model import ENDED, CreateJob, Decision, Effect, Fault, JobFact, JobState, Observations, State
+from backstay.engine.effects import effects_of, given_up_unseen, may_be_undone_yet
+from backstay.engine.model import ENDED, CreateJob, Decision, Effect, Fault, JobState, Observations, State
 from backstay.engine.policies import circuit
 from backstay.engine.program import NOTHING, Program
 from backstay.engine.status import render
@@ -155,6 +155,9 @@ class Reconciler:
         resolution = Resolution(fault=waits) if waits is not None else resolution
         with self.metrics.timed("decide"):
             decision = self._decide(known, resolution, reading, observations)
+        if decision is not None and await self._has_overlooked(known, given_up_unseen(reading.state, decision.state, observations)):
+            observations = await self._observe(known, reading, resolution.program or NOTHING)
+            decision = self._decide(known, resolution, reading, observations)
         program = resolution.program or NOTHING
         if decision is None:
             await self._show_pending(key, known, resolution)
@@ -188,7 +191,7 @@ class Reconciler:
             await self.namespaces.find_out(known)
         return Observations(
             wish=wish,
-            jobs=await self._jobs_of(known, reading.state),
+            jobs=await self.jobs.of(meta["namespace"]).facts(meta["namespace"], meta["uid"]),
             refused=dict(known.refused),
             vanished=frozenset(known.vanished),
             has_finalizer=has_finalizer(known.run),
@@ -203,19 +206,18 @@ class Reconciler:
             letters=self.letters.facts(key_of(known.run)),
         )
 
-    async def _jobs_of(self, known: Known, state: State) -> Mapping[str, JobFact]:
-        """Return what is seen of a run's Jobs. At the first look the API server is asked for those that should go on and are not seen: the process
-        that had the run before may have made them a moment ago, and where their time is over nobody would ever stop them."""
+    async def _has_overlooked(self, known: Known, names: Sequence[str]) -> bool:
+        """Ask the API server for Jobs that nobody has seen, and that are about to be given up; tell whether any of them was made.
+
+        Another process may have made them, a moment ago or while this one stood still, or our own request may have gone through without an answer.
+        Taken for one that was never made, a Job would go on for ever, and what it did would never be undone.
+        """
         namespace, uid = known.metadata["namespace"], known.metadata["uid"]
         watch = self.jobs.of(namespace)
-        facts = await watch.facts(namespace, uid)
-        if known.has_asked:
-            return facts
-        unseen = [record.job for record in state.steps.values() if record.job and not record.has_ended and record.job not in facts]
-        for name in unseen:
-            await watch.find(namespace, uid, name)
-        known.has_asked = True
-        return await watch.facts(namespace, uid) if unseen else facts
+        found = {name for name in names if await watch.find(namespace, uid, name)}
+        if found:
+            known.vanished |= found - (await watch.facts(namespace, uid)).keys()
+        return bool(found)
 
     # --------------------------------------------------------------------------------------------------------- decide
 

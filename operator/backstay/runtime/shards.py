@@ -220,6 +220,8 @@ class Shards(Ownership):
     def _find_out(self) -> None:
         """Tell of shards that are another's now, and of those that are ours again after a lapse."""
         lost = {shard for shard in self._held if not self.leases.is_ours(self._names[shard])}
+        self._lapsed |= {shard for shard in self._held if self._names[shard] in self.leases.late}
+        self.leases.late.clear()
         back = {shard for shard in self._lapsed - lost if self.holds(shard)}
         self._lapsed -= lost | back
         if lost:

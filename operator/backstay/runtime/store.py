@@ -47,8 +47,6 @@ class Known:
     """How it was when it left the watch, where the watch has told."""
     program: Program | None = None
     """What it carries out, once this process has looked at it."""
-    has_asked: bool = False
-    """Whether the API server was asked for Jobs that another process may have made just before this one had the run."""
     wrote: bool = False
     """Whether this process has written its status, so that nobody else has since."""
     guarded: bool = False
@@ -112,7 +110,7 @@ class Known:
 
     def disown(self) -> None:
         """Another process looks at the run from now on: what was thought and tried here is of no use."""
-        self.taken = self.wrote = self.has_asked = False
+        self.taken = self.wrote = False
         self.program, self.state, self.status = None, None, {}
         self.since, self.ended_at = 0.0, None
         self.refused.clear()

@@ -18,6 +18,7 @@ from backstay.kube import resources
 from backstay.kube.backoff import Backoff
 from backstay.kube.limiter import Priority, at
 from backstay.names import LABEL_MANAGED_BY, MANAGER, RUN
+from backstay.runtime.queue import Key
 from backstay.runtime.reconciler import Reconciler
 from backstay.runtime.revisions import expendable
 from backstay.runtime.view import Object, has_finalizer, is_finished, key_of, place, revision_of, seconds_of
@@ -130,7 +131,7 @@ class Sweeper:
         if is_finished(run) and not self.reconciler.shards.owns_run(run):
             return
         if not is_finished(run) or has_finalizer(run):
-            key = self.reconciler.store.remember(run)
+            key = await self._take_in(run)
             if (run.get("status") or {}).get("startedAt") and not is_finished(run):
                 self.reconciler.admission.active.begun(key)
             self.reconciler.queue.wake(key, Priority.BACKGROUND)
@@ -140,6 +141,12 @@ class Sweeper:
         meta = run["metadata"]
         await self._delete(resources.RUNS, meta)
         log.info("%s/%s: its time to live is over", meta["namespace"], meta["name"])
+
+    async def _take_in(self, run: Object) -> Key:
+        """One that was looked at and left, as it is now, is looked at once more; but no child that is kept for as long as its caller goes on."""
+        store = self.reconciler.store
+        is_kept = is_finished(run) and await self.reconciler.children.is_kept(run)
+        return store.remember(run) if is_kept else store.recall(run)
 
     def _forget_jobs(self, run: Object) -> None:
         """A finished run's Jobs are there as long as it is, and come with every list of Jobs; of them nothing is kept."""

@@ -51,6 +51,8 @@ class Work:
     pods: int = 0
     gone: bool = False
     """Whether the Job is there no longer."""
+    took_its_words_along: bool = False
+    """Whether its pod was told to go before it ended by itself: it is gone a moment later, and with it what its container has said."""
 
     @property
     def pod(self) -> str:
@@ -282,6 +284,7 @@ class Cluster:
         self._set_pod(name, "Succeeded" if good else "Failed", state)
         self._later(1.0, self._say, work, "Complete" if good else "Failed", "" if good else "BackoffLimitExceeded")
         if pod["metadata"].get("deletionTimestamp"):
+            work.took_its_words_along = True
             self._later(0.05, self._forget_pod, name)
 
     def _disrupt(self, work: Work, name: str) -> None:

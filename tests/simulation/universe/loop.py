@@ -28,7 +28,11 @@ MOST_ROUNDS: Final = 1000
 
 
 MOST_STEPS: Final = 10_000
-"""So many steps no operator needs in a universe: whoever takes more wakes again and again for nothing."""
+"""So many steps no operator needs in a universe, beside those of `STEPS_A_SECOND`: whoever takes more wakes again and again for nothing."""
+
+
+STEPS_A_SECOND: Final = 20
+"""So many steps more may be taken for every second that passes: Leases are renewed and held for as long as a universe lasts."""
 
 
 class TooMuch(SystemExit):
@@ -46,6 +50,7 @@ class Process:
         self.name = name
         self.is_dead = False
         self.is_stopped = False
+        self.began_at = 0.0
         self.steps = 0
         """How many steps its tasks have taken."""
         self.dies_at = -1
@@ -56,6 +61,7 @@ class Process:
 
     def start(self, work: Coroutine[Any, Any, Any], loop: "VirtualLoop") -> asyncio.Task[Any]:
         """Run a coroutine as a task of this process."""
+        self.began_at = self.began_at or loop.now
         context = contextvars.copy_context()
         context.run(PROCESS.set, self)
         return loop.create_task(work, context=context)
@@ -131,10 +137,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
             process.held.append(handle)
             return
         process.steps += 1
-        if process.steps == process.dies_at:
+        if process.is_dead:
+            pass  # it is ending: it neither dies once more nor goes round in circles
+        elif process.steps == process.dies_at:
             self.on_kill(process)
-        elif process.steps == self.most_steps:
-            self.on_exit(process, TooMuch(f"{process.steps} steps"))
+        elif self.most_steps and process.steps >= self.most_steps + STEPS_A_SECOND * (self.now - process.began_at):
+            self.on_exit(process, TooMuch(f"{process.steps} steps in {self.now - process.began_at:.1f} s"))
         try:
             handle._run()
         except SystemExit as end:

@@ -18,7 +18,7 @@ import orjson
 from backstay import __version__
 from tests.simulation.universe.choices import bytes_of
 from tests.simulation.universe.scenario import Scenario
-from tests.simulation.universe.shrinking import shrunk
+from tests.simulation.universe.shrinking import SECONDS, shrunk
 from tests.simulation.universe.universe import Outcome, play
 from tests.support.tallies import digest_of
 
@@ -27,7 +27,7 @@ CHUNK = 50
 TOLD_SECONDS = 30
 """How often it is told how far it has come."""
 SHRUNK = 3
-"""So many failing universes are made smaller; the others wait for a person."""
+"""So many failing universes are made smaller, the first by their seeds; the others wait for a person."""
 
 
 @dataclass
@@ -144,8 +144,10 @@ def many(runs: int, workers: int, file: Path | None) -> Tally:
             if time.monotonic() - told_at > TOLD_SECONDS:
                 told_at = time.monotonic()
                 print(f"{tally.universes:,} universes, {len(tally.failures)} broken, {told_at - began:.0f} s", flush=True)
-        for failure in [failure for failure in tally.failures if "smallest" not in failure][:SHRUNK]:
-            failure["smallest"] = pool.submit(shrunk, bytes_of(failure["seed"])).result().hex()
+        first = sorted(tally.failures, key=lambda failure: failure["seed"])[:SHRUNK]
+        smaller = [(failure, pool.submit(shrunk, bytes_of(failure["seed"]))) for failure in first if "smallest" not in failure]
+        for failure, found in smaller:
+            failure["smallest"] = found.result().hex()
             tally.keep(file)
     return tally
 
@@ -162,5 +164,7 @@ def report(tally: Tally) -> str:
     for failure in sorted(tally.failures, key=lambda failure: failure["seed"])[:20]:
         lines.append(f"BACKSTAY_SEED={failure['seed']}: {failure['broken'][0]}")
         if "smallest" in failure:
-            lines.append(f"    as small as can be: --data {failure['smallest']}")
+            lines.append(f"    the smallest found in {SECONDS:.0f} s: --data {failure['smallest']}")
+    if len(tally.failures) > SHRUNK:
+        lines.append(f"only the first {SHRUNK} are made smaller; for another one: --seed N --shrink")
     return "\n".join([*lines, f"{len(tally.failures)} broken" if tally.failures else "no promise was broken"])

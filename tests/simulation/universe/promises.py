@@ -23,7 +23,7 @@ from backstay.engine.audit import Subject, audit, volume
 from backstay.engine.model import Entry
 from backstay.engine.program import Program
 from backstay.errors import BackstayError
-from tests.simulation.universe.cluster import GARBAGE, GOOD, Cluster, Work
+from tests.simulation.universe.cluster import DECLINES, GARBAGE, GOOD, Cluster, Work
 from tests.simulation.universe.server import Object, Server
 from tests.support.saga_rules import violations
 
@@ -200,6 +200,10 @@ class Promises:
             for step in told.status.get("steps") or () if not told.is_gone else ():
                 if step["phase"] in ("Waiting", "Retrying") and step.get("dueAt", limit) < limit:
                     self.say("P3", f"{told.name} {step['path']}: it is {step['phase']} still, and was due at {step['dueAt']}")
+                child = self.told.get(step.get("childUid", ""))
+                is_open = step["phase"] in ("Running", "Stopping") and child is not None and bool(child.status.get("finishedAt"))
+                if child is not None and is_open and self.ended_at[child.uid] < self.cluster.loop.now - seconds:
+                    self.say("P3", f"{told.name} {step['path']}: it is {step['phase']} still, and {child.name} has ended")
 
     # -------------------------------------------------------------------------------------------------------------- PX
 
@@ -280,9 +284,16 @@ class Promises:
             attempt[entry.path] = int(entry.changes.get("attempt") or attempt.get(entry.path, 0))
             if entry.changes.get("phase") == "Succeeded":
                 work = works.get((entry.path, attempt[entry.path]))
-                is_true = work is not None and work.ended == "done" and work.fate.how != GARBAGE
-                if entry.path in jobs and not is_true and not _is_skipped(entry):
+                if entry.path in jobs and not _is_true(work) and not _is_skipped(entry):
                     yield f"{entry.path}#{attempt[entry.path]}: it is said to have succeeded, and its work was {work and work.ended}"
+
+
+def _is_true(work: Work | None) -> bool:
+    """Tell whether a success may be said of work: it was done, or its pod ended with 0 and is gone with what it had to say against it. Then the Job
+    says that it is complete, and nobody who did not see the pod in that moment can know more."""
+    if work is None:
+        return False
+    return (work.ended == "done" and work.fate.how != GARBAGE) or (work.took_its_words_along and work.fate.how in (DECLINES, GARBAGE))
 
 
 def _holds_the_desk(step: Mapping[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """What is seen of Jobs and Pods: whatever comes first, and at a cost that does not grow with what has ended."""
 
 import copy
+import time
 from typing import Any, cast
 
 import pytest
@@ -144,6 +145,46 @@ async def test_where_the_server_cannot_be_asked_for_a_pod_it_is_asked_again() ->
         await seen.state()
     seen.api.list = listed  # type: ignore[method-assign]
     assert await seen.state() == (JobState.SUCCEEDED, "out")
+
+
+async def test_before_it_is_said_that_a_job_has_no_pod_the_server_is_asked_for_one_of_which_nobody_has_told() -> None:
+    seen = await long_without_a_pod()
+    seen.api.finish_job(0, (0, "out"))  # its pod is all that matters here
+    pod = seen.api.objects["pods", "shop", "j1-x"]
+    pod["metadata"]["labels"]["batch.kubernetes.io/job-name"] = "j1"
+    pod["status"] = {"phase": "Running", "containerStatuses": [{"name": "main", "state": {"running": {}}}]}
+    fact = (await seen.watch.facts("shop", RUN))["j1"]
+    assert (fact.state, fact.started, fact.stuck) == (JobState.ACTIVE, True, None)
+    assert seen.watch.pods.get("shop", "j1-x") is not None
+    pod["metadata"]["resourceVersion"] = "99"
+    seen.hear_pod("DELETED")
+    assert seen.watch.pods.get("shop", "j1-x") is None, "one that was asked for is gone when the watch says so"
+
+
+async def test_where_the_server_cannot_be_asked_for_pods_nothing_is_said_and_it_is_asked_again() -> None:
+    seen = await long_without_a_pod()
+    listed, seen.api.list = seen.api.list, unavailable  # type: ignore[method-assign]
+    with pytest.raises(errors.Unavailable):
+        await seen.watch.facts("shop", RUN)
+    assert seen.watch._podless.why(["uid-1"]) == {}
+    seen.api.list = listed  # type: ignore[method-assign]
+    assert (await seen.watch.facts("shop", RUN))["j1"].stuck is None, "Events are read seldom"
+    before = len(seen.woken)
+    await eventually(lambda: len(seen.woken) > before)
+    fact = (await seen.watch.facts("shop", RUN))["j1"]
+    assert fact.stuck is not None
+    assert fact.stuck.type == "StartTimeout"
+
+
+async def long_without_a_pod() -> Seen:
+    """A Job that was made long ago, and of whose pods the watch tells nothing."""
+    seen = Seen()
+    await seen.make()
+    seen.hear_job("ADDED")
+    known = seen.watch.jobs.get("shop", "j1")
+    assert known is not None
+    object.__setattr__(known, "noticed_at", time.monotonic() - 3600)
+    return seen
 
 
 async def unavailable(*_: object, **__: object) -> Any:

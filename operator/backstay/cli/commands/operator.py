@@ -5,7 +5,7 @@ import errno
 import gc
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -19,7 +19,7 @@ from backstay.settings import Settings
 if TYPE_CHECKING:
     import kopf
 
-    from backstay.kube.login import Login
+    from backstay.kube.login import Access, Login
     from backstay.observe.health import Health
     from backstay.observe.metrics import Metrics
 
@@ -172,7 +172,11 @@ async def _serve(settings: Settings, login: "Login") -> Exit:
     _spare_the_garbage_collector()
     try:
         async with _metrics_server(settings, metrics), _health_server(settings, health):
-            await _run_kopf(registry, settings)
+            try:
+                await _run_kopf(registry, settings)
+            except Exception:
+                await _say_what_went(access, login, settings)
+                raise
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
             raise
@@ -218,6 +222,17 @@ async def _health_server(settings: Settings, health: "Health") -> AsyncIterator[
 
     async with HealthServer(health, settings.bind_address, settings.health_port):
         yield
+
+
+async def _say_what_went(access: "Access", login: "Login", settings: Settings) -> None:
+    """The operator has ended by a fault. Raise CommandFailed where that is something which must be there, and has gone meanwhile."""
+    from backstay.cli.preflight import check
+    from backstay.errors import ApiError
+    from backstay.kube.client import Client
+
+    with suppress(ApiError):
+        async with Client(access, login) as probe:
+            await check(probe, settings.namespaces)
 
 
 async def _run_kopf(registry: "kopf.OperatorRegistry", settings: Settings) -> None:

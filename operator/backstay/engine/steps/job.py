@@ -275,8 +275,8 @@ class Job:
         self._wake_for_timers(turn, node, record)
 
     def _waiting(self, turn: Turn, record: StepRecord, fact: JobFact | None, obstacle: Fault | None) -> dict[str, Any]:
-        """Return what changes of what it waits for. While nobody knows why there is no Job, it waits for what it did."""
-        if fact is None and obstacle is None:
+        """Return what changes of what it waits for. While nobody knows why there is no Job, or no pod yet, it waits for what it did."""
+        if obstacle is None and (fact is None or fact.unexplained):
             return {}
         words = _words_of(obstacle)
         if words and record.message and words.partition(":")[0] == record.message.partition(":")[0]:
