@@ -49,6 +49,8 @@ class Played:
         self.saga = played
         self.ledger = Ledger()
         self.writes = 0
+        self.read = 0
+        """Number of the newest journal entry that was taken in."""
         self.run: Object = {}
         self.asked: list[str] = []
         self.stopped: list[str] = []
@@ -73,12 +75,21 @@ class Played:
         if (run.get("status") or {}) != (self.run.get("status") or {}):
             self.writes += 1
         self.run = run
+        self._note_what_is_stopped()
         steps = {step["path"]: step for step in (run.get("status") or {}).get("steps", ())}
         for work in self.ledger.works:
             step = steps.get(work.path)
             if work.seen is None and step and (step["phase"] not in GOES_ON or step["attempt"] > work.attempt):
                 work.seen = self.writes
-                work.unwanted = step["phase"] not in ("Succeeded", "Compensated", "Retrying", "Failed", "Paused", "Catching", "Running")
+                work.unwanted |= step["phase"] not in ("Succeeded", "Compensated", "Retrying", "Failed", "Paused", "Catching", "Running")
+
+    def _note_what_is_stopped(self) -> None:
+        """What was to be stopped was not wanted any more, however it ends: it may yet be done, but what it is in does not complete."""
+        for entry in ((self.run.get("status") or {}).get("journal") or {}).get("entries", ()):
+            if entry["sequence"] > self.read:
+                self.read = entry["sequence"]
+                for work in self.ledger.by_path.get(entry.get("path", ""), ()) if entry["kind"] == "StepStopping" else ():
+                    work.unwanted |= work.seen is None
 
     # ------------------------------------------------------------------------------------------------ what the rules ask
 

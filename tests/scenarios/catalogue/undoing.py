@@ -244,7 +244,7 @@ SAGAS: Final[dict[str, Row]] = {
     ),
     "cancelled-and-kept": Row(
         "somebody cancels a run without undoing it (`compensate: false`)",
-        "stops what goes on, and keeps what was done",
+        "stops what goes on, brings to its end what is being undone at that moment, and keeps what was done",
         "`Cancelled`",
         "nothing",
         Scenario(

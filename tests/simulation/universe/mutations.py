@@ -30,29 +30,38 @@ class Mutation:
     """Universes that were made for it, in place of those of seeds: what it takes comes together seldom."""
 
 
-def _jobs(*, at_once: bool = False, **happens: Any) -> Scenario:
+def _jobs(*, at_once: bool = False, data: bytes = b"", **happens: Any) -> Scenario:
     job = {"image": "i"}
-    steps = [{"name": name, "job": job, "compensate": {"job": job}} for name in ("s0", "s1")]
+    steps = [{"name": name, "job": job, "compensate": {"job": job}} for name in ("s0", "s1", "s2")]
     if at_once:
         steps = [{"name": "s", "parallel": {"branches": [{"name": f"b{number}", "steps": [step]} for number, step in enumerate(steps)]}}]
-    return Scenario(b"", runs=[{"workflow": {"inline": {"defaults": {"attemptTimeout": "8s"}, "steps": steps}}}], **happens)
+    return Scenario(data, runs=[{"workflow": {"inline": {"defaults": {"attemptTimeout": "8s"}, "steps": steps}}}], **happens)
 
 
 def _late_answers(steals_at: float, **how: Any) -> tuple[Scenario, ...]:
+    """Each request that may be the one is late, in several worlds of other durations: so that it is found also where requests come to be or to go."""
     deeds = [Deed("steal-job", steals_at)]
-    return tuple(_jobs(shards=0, second_at=0.05, calls={number: "very-late"}, deeds=deeds, **how) for number in range(8, 40))
+    return tuple(
+        _jobs(data=data, shards=0, second_at=second_at, calls={number: "very-late"}, deeds=deeds, **how)
+        for data in (b"", b"\1", b"\2", b"\7")
+        for second_at in (0.05, 0.2)
+        for number in range(8, 40)
+    )
 
 
 _PAUSE: Final = [{"workflow": {"inline": {"steps": [{"name": "w", "wait": {"duration": "30s"}}]}}}]
 RACES: Final = tuple(Scenario(bytes([number]), runs=_PAUSE, second_at=0.0) for number in range(20))
 """Two operators want a free Lease at the same moment, and one stands by for half a minute."""
-_CALL: Final = [{"workflow": {"inline": {"steps": [{"name": "c", "workflow": {"name": "child"}}]}}}]
-LATE_CHILDREN: Final = tuple(Scenario(b"", runs=_CALL, calls={number: "late"}) for number in range(8, 30))
+_CALL: Final = [
+    {"workflow": {"inline": {"steps": [{"name": "w", "wait": {"duration": "5s"}}, {"name": "c", "workflow": {"name": "child"}}]}}},
+]
+"""The wait is for the sweeper's first round, which looks at all finished runs that have a finalizer, and so tells their callers."""
+LATE_CHILDREN: Final = tuple(Scenario(data, runs=_CALL, calls={number: "late"}) for data in (b"", b"\1", b"\2") for number in range(8, 40))
 """A child run ends before the answer to its creation comes."""
 CHILDREN_ASKED_FOR: Final = tuple(
     Scenario(b"", runs=_CALL, calls={number: "late"}, deaths=[Death(steps, "kill", 0.1)])
-    for steps in range(80, 120, 10)
-    for number in range(22, 40)
+    for steps in range(90, 150, 5)
+    for number in range(22, 46)
 )
 """The next operator asks for a child run, which ends before the answer comes."""
 LATE_ANSWERS: Final = _late_answers(0.3)

@@ -23,6 +23,7 @@ from backstay.engine.audit import Subject, audit, volume
 from backstay.engine.model import Entry
 from backstay.engine.program import Program
 from backstay.errors import BackstayError
+from backstay.runtime.reconciler import FRESH_SECONDS
 from tests.simulation.universe.cluster import DECLINES, GARBAGE, GOOD, Cluster, Work
 from tests.simulation.universe.server import Object, Server
 from tests.support.saga_rules import violations
@@ -48,6 +49,8 @@ class Told:
     writes: int = 0
     jobs: dict[str, str] = field(default_factory=dict)
     """The UIDs of Jobs that were written, by the Job's name."""
+    wanted_at: dict[str, float] = field(default_factory=dict)
+    """When its status last wanted a Job that it no longer wants, by the Job's name."""
     is_gone: bool = False
     forged: Mapping[str, Any] | None = None
     """What somebody has written into its status by hand."""
@@ -56,9 +59,11 @@ class Told:
 class Promises:
     """Watches one universe. What is broken is in `broken`, in words."""
 
-    def __init__(self, server: Server, cluster: Cluster) -> None:
+    def __init__(self, server: Server, cluster: Cluster, *, have_leases: bool) -> None:
         self.server = server
         self.cluster = cluster
+        self.have_leases = have_leases
+        """Whether no two operators work at the same time. Without Leases one may act on what the other has moved on from a moment before."""
         self.broken: list[str] = []
         self.told: dict[str, Told] = {}
         """By UID."""
@@ -123,6 +128,7 @@ class Promises:
             self.say("P5", f"{told.name}: the journal was rewritten, or entries are lost: {status['journal']['head']} is not {folded.head}")
         if not status.get("stepsOmitted") and shown != folded:
             self.say("P5", f"{told.name}: the status does not follow from its journal: {_difference(shown, folded)}")
+        told.wanted_at |= {step["job"]: self.cluster.loop.now for step in told.status.get("steps") or () if _is_wanted(step)}
         told.status = status
         self._one_at_a_time()
         for step in status.get("steps") or ():
@@ -160,10 +166,12 @@ class Promises:
         attempts = [other for works in self.attempts.values() for other in works if _is_same(other, work) and other is not work]
         if any(other.name != work.name and not (other.ended == "killed" or other.told_to_stop) for other in attempts):
             self.say("P1", f"{where}: another Job was made for this attempt, although nobody took the first: {attempts[0].name}")
+        if not self.have_leases and self.cluster.loop.now - told.wanted_at.get(meta["name"], float("-inf")) < FRESH_SECONDS:
+            return
         if told.status.get("finishedAt"):
             self.say("PX", f"{where}: its Job is made after the run has ended")
         step = _step(told.status, path)
-        if step is None or step.get("job") != meta["name"] or step["phase"] != "Running":
+        if step is None or step.get("job") != meta["name"] or not _is_wanted(step):
             self.say("P2", f"{where}: its Job is made, and the status says {step and (step['phase'], step.get('job'))}")
 
     def _is_born(self, run: Object) -> None:
@@ -294,6 +302,10 @@ def _is_true(work: Work | None) -> bool:
     if work is None:
         return False
     return (work.ended == "done" and work.fate.how != GARBAGE) or (work.took_its_words_along and work.fate.how in (DECLINES, GARBAGE))
+
+
+def _is_wanted(step: Mapping[str, Any]) -> bool:
+    return "job" in step and step["phase"] == "Running"
 
 
 def _holds_the_desk(step: Mapping[str, Any]) -> bool:

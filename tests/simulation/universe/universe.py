@@ -88,7 +88,7 @@ class Universe:
         self.wire.call_faults, self.wire.watch_faults = what.calls, what.watches
         self.wire.lags = {kind: what.lag * (1.0 if what.lagging in ("", kind) else 0.1) for kind in ("workflowruns", "jobs", "pods")}
         self.cluster = Cluster(self.loop, self.server, what.fate, self.chance)
-        self.promises = Promises(self.server, self.cluster)
+        self.promises = Promises(self.server, self.cluster, have_leases=bool(what.shards) or what.second_at < 0)
         self.outside = Outside(self.loop, what.answer, self.chance)
         self.outside.on_call = self.promises.called
         self.people = People(self.wire, self.cluster, self.promises, what)
