@@ -5,9 +5,21 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # A file of tests stays in one process: the cluster that it shares is started once.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Mostly waits for pods; each process has a control plane of its own.
+TWO     := -n 2 --dist loadfile --no-loadscope-reorder
+
+# How many universes `make simulate` plays.
+RUNS ?= 20000
+# How often `make chaos` kills.
+KILLS   ?= 300
+
+# How long `make soak` lasts, and whom `make compare` measures.
+MINUTES ?= 60
+PEER    ?= argo
+BINARY  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test e2e e2e-oldest containers images cluster cluster-down kind kind-down lint crds bench patterns failures lock clean format
+.PHONY: help venv demo test e2e e2e-oldest containers images simulate chaos cluster cluster-down kind kind-down lint crds bench bench-full bench-sustained soak compare performance patterns failures lock clean format
 
 help: ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,16 +36,22 @@ demo: $(STAMP) ## watch a saga undo itself, on an embedded cluster
 	$(BIN)/python examples/order/demo.py
 
 test: $(STAMP) ## unit, embedded and chart tests: no Go, no cluster
-	$(BIN)/python -m pytest tests -m "not e2e and not containers and not bench" $(WORKERS)
+	$(BIN)/python -m pytest tests -m "not e2e and not containers and not chaos and not bench" $(WORKERS)
 
-e2e: $(STAMP) ## the scenario suite on a real control plane (needs Go)
-	$(BIN)/python -m pytest tests -m e2e
+e2e: $(STAMP) ## the scenario suite on real control planes (needs Go)
+	$(BIN)/python -m pytest tests -m e2e $(TWO)
 
 e2e-oldest: $(STAMP) ## the same on the oldest Kubernetes that is supported: before a release (needs Go)
-	BACKSTAY_KUBERNETES=oldest $(BIN)/python -m pytest tests -m e2e
+	BACKSTAY_KUBERNETES=oldest $(BIN)/python -m pytest tests -m e2e $(TWO)
 
 containers: $(STAMP) ## the same in real containers, and the troubles that only they have (needs Go and root)
 	$(BIN)/python -m pytest tests -m containers
+
+simulate: $(STAMP) ## the operator in RUNS=20000 small universes where everything goes wrong; KEEP=FILE keeps a tally and goes on with it
+	$(BIN)/python -m tests.simulation.universe --runs $(RUNS) $(if $(KEEP),--keep $(KEEP))
+
+chaos: $(STAMP) ## kill -9 the operator KILLS=300 times under load; goes on with a tally that is not full (needs Go)
+	CHAOS_KILLS=$(KILLS) $(BIN)/python -m pytest tests/chaos -m chaos -s
 
 images: $(STAMP) ## the images for clusters without a registry, into the user's cache (Debian 12)
 	$(BIN)/python -m tests.cluster.images
@@ -50,8 +68,23 @@ kind: $(STAMP) ## the same with kind (needs Docker and kind)
 kind-down: $(STAMP) ## take it away again
 	$(BIN)/python -m tests.cluster down --with kind
 
-bench: $(STAMP) ## figures: throughput, latency, writes
-	$(BIN)/python -m pytest tests/bench -m bench -s
+bench: $(STAMP) ## figures in a few minutes: throughput, latency, writes, cost, recovery
+	$(BIN)/python -m pytest tests/bench -m "bench and not long" -s
+
+bench-full: $(STAMP) ## the same with thousands of runs: about forty minutes
+	BENCH_SIZE=full $(BIN)/python -m pytest tests/bench -m "bench and not long" -s
+
+bench-sustained: $(STAMP) ## 1,200 three-step runs a minute, 5,640 of them at a time: twenty minutes
+	BENCH_JSON=.backstay/sustained.json $(BIN)/python -m pytest tests/bench/test_sustained.py -m long -s
+
+soak: $(STAMP) ## half of that for MINUTES=60: are memory and file handles flat?
+	BENCH_JSON=.backstay/soak.json BENCH_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/bench/test_soak.py -m long -s
+
+compare: $(STAMP) ## a peer under the same load: PEER=argo BINARY=path/to/workflow-controller
+	$(BIN)/python -m tests.bench.compare --peer $(PEER) --binary $(BINARY)
+
+performance: $(STAMP) ## draw docs/performance.md anew from the figures in docs/performance/, and from newer ones in .backstay/
+	$(BIN)/python -m tests.bench.page
 
 lint: $(STAMP) ## ruff, mypy --strict, import layers, generated files
 	$(BIN)/ruff check .

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from backstay.hosts.rules import HostRules
+from backstay.names import digest
 
+MOST_SHARDS: Final = 64
 MAX_CHILD_DEPTH: Final = 16
 """What Settings.max_child_depth is where nobody sets it."""
 
@@ -31,6 +33,22 @@ class Settings:
     """How often every run is listed: unfinished ones are looked at even if nothing seems to happen, finished ones leave when their time is over."""
     missing_workflow_seconds: float = 60.0
     """How long a run waits for a Workflow that is not there before it fails with WorkflowNotFound."""
+    api_qps: float = 500.0
+    """Requests a second to the API server at most, in the long run; 0 for any number. What the server itself allows is told by its 429s."""
+    api_burst: int = 1000
+    """How many requests may follow each other at once after a lull."""
+    shards: int = 1
+    """Into how many parts the runs are divided, each worked on by the process that holds its Lease (docs/high-availability.md). 0 takes no Lease and
+    works on everything: whoever then starts a second process has two that work."""
+    identity: str = ""
+    """What this process is called in Leases. One that is started anew under the same name goes on at once; empty is the host's name, which in a pod is
+    the pod's, and the process id."""
+    lease_name: str = ""
+    """What the Leases of this installation are called; empty is `backstay`."""
+    lease_namespace: str = ""
+    """Where they are; empty is the first of `namespaces`, else `default`."""
+    lease_seconds: float = 8.0
+    """How long a Lease lasts that is not renewed: how late another process takes over from one that is gone without a word."""
     max_active_runs: int = 0
     """How many runs may go on at the same time in all; more wait for their turn. 0 for any number."""
     max_active_runs_per_namespace: int = 0
@@ -45,6 +63,12 @@ class Settings:
     """Ranges of addresses that count as private although they are public elsewhere."""
     http_ca_file: str = ""
     """PEM file with further certificate authorities that http steps trust, besides those of the system."""
+
+    @property
+    def lease_place(self) -> tuple[str, str]:
+        """Namespace and name of the Leases. By default an operator of other namespaces does not wait for this one."""
+        name = "backstay" if len(self.namespaces) < 2 else f"backstay-{digest(*sorted(self.namespaces), length=8)}"
+        return self.lease_namespace or next(iter(self.namespaces), "default"), self.lease_name or name
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":
@@ -77,7 +101,17 @@ def _readable(path: str) -> None:
         raise ValueError(f"the file cannot be read ({error.strerror})") from None
 
 
+def _in_range(least: float, most: float) -> Callable[[float], None]:
+    def check(value: float) -> None:
+        if not least <= value <= most:
+            raise ValueError(f"it must be from {least:g} to {most:g}")
+
+    return check
+
+
 _RULES: Final[Mapping[str, Callable[[Any], object]]] = {
+    "shards": _in_range(0, MOST_SHARDS),
+    "lease_seconds": _in_range(2, 3600),
     "http_allowed_hosts": HostRules.parse,
     "http_internal_ranges": lambda ranges: HostRules.parse((), (), ranges),
     "http_ca_file": _readable,

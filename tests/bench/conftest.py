@@ -1,19 +1,16 @@
 """What the bench needs: its control plane, its sizes, and a report at the end, also of a bench that was stopped half-way."""
 
 import os
-import platform
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from backstay import __version__
 from tests.bench.arena import Arena
-from tests.bench.figures import Report
+from tests.bench.figures import Report, machine
 from tests.bench.sizes import Sizes
-from tests.cluster.build import GoMissing, kubernetes_version
+from tests.cluster.build import GoMissing
 from tests.cluster.control_plane import ControlPlane
 from tests.support.control_plane_fixture import in_ci
 from tests.support.real_cluster import audit_arguments
@@ -36,16 +33,7 @@ def sizes() -> Sizes:
 @pytest.fixture(scope="session")
 def report(request: pytest.FixtureRequest) -> Report:
     """The figures; what is in it when the session ends is shown and written."""
-    made = Report(
-        {
-            "taken": datetime.now(UTC).isoformat(timespec="seconds"),
-            "backstay": __version__,
-            "kubernetes": kubernetes_version(),
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            "load_before": round(os.getloadavg()[0], 1),
-        }
-    )
+    made = Report(machine())
     request.config.stash[_REPORT] = made
     return made
 
@@ -67,6 +55,15 @@ def fresh_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
 @pytest.fixture(scope="session")
 def arena(fresh_control_plane: ControlPlane) -> Iterator[Arena]:
     with Arena.opened(fresh_control_plane, fresh_control_plane.directory / "audit.log") as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_arena(tmp_path_factory: pytest.TempPathFactory, fresh_control_plane: ControlPlane) -> Iterator[Arena]:
+    """One for a bench that leaves much behind. The shared one, which has told that all can be built, rests meanwhile."""
+    folder = tmp_path_factory.mktemp("own-bench")
+    control_plane = ControlPlane.start(folder, api_arguments=audit_arguments(folder))
+    with control_plane, Arena.opened(control_plane, folder / "audit.log") as opened:
         yield opened
 
 

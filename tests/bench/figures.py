@@ -2,11 +2,18 @@
 
 import json
 import math
+import os
+import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.table import Table
+
+from backstay import __version__
+from tests.cluster.build import kubernetes_version
 
 Figures = dict[str, float]
 """The figures of a part; each name ends in its unit, where it has one."""
@@ -18,6 +25,8 @@ class Report:
 
     machine: dict[str, object]
     parts: dict[str, Figures] = field(default_factory=dict)
+    series: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """What was sampled over time, by part: lists of the same length, of which `seconds` is one."""
 
     def table(self) -> Table:
         """Return all figures, a section a part."""
@@ -33,7 +42,24 @@ class Report:
     def write(self, file: Path) -> None:
         """Write all figures as one JSON object; its folder is made."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"machine": self.machine, **self.parts}, indent=2) + "\n")
+        series = {"series": self.series} if self.series else {}
+        file.write_text(_one_line_a_list(json.dumps({"machine": self.machine, **self.parts, **series}, indent=2)) + "\n")
+
+
+def machine() -> dict[str, object]:
+    """Return what a report says of where and when it was made."""
+    return {
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+        "backstay": __version__,
+        "kubernetes": kubernetes_version(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 1),
+    }
+
+
+def _one_line_a_list(text: str) -> str:
+    return re.sub(r"\[[^\[\]{}]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text)
 
 
 def shown(value: float) -> str:

@@ -31,13 +31,22 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_rss_bytes(pid: int) -> int:
     """Return the most memory that a process has held at a time since it began."""
+    return _status_bytes(pid, "VmHWM")
+
+
+def rss_bytes(pid: int) -> int:
+    """Return the memory that a process holds now."""
+    return _status_bytes(pid, "VmRSS")
+
+
+def _status_bytes(pid: int, field: str) -> int:
     for line in Path("/proc", str(pid), "status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
-    raise AssertionError(f"/proc/{pid}/status has no VmHWM; the process has ended")
+    raise AssertionError(f"/proc/{pid}/status has no {field}; the process has ended")
 
 
-def settled(pid: int) -> None:
+def settled(pid: int, limit_seconds: float = _SETTLE_LIMIT_SECONDS) -> None:
     """Wait until a process has nothing left to do: it has used no more than one tick in a quarter of a second."""
     used = [cpu_seconds(pid)]
 
@@ -45,7 +54,7 @@ def settled(pid: int) -> None:
         used.append(cpu_seconds(pid))
         return len(used) > _LOOKS and used[-1] - used[-1 - _LOOKS] <= 1 / _TICKS
 
-    wait_for(rests, _SETTLE_LIMIT_SECONDS, poll_seconds=_SETTLE_SECONDS / _LOOKS, what=f"process {pid} is still busy")
+    wait_for(rests, limit_seconds, poll_seconds=_SETTLE_SECONDS / _LOOKS, what=f"process {pid} is still busy")
 
 
 @dataclass(frozen=True)

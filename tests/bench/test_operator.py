@@ -2,41 +2,31 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
 
 import pytest
 
 from backstay import names
-from backstay.kube.resources import JOBS, RUNS
-from tests.bench.arena import SLOW_SECONDS, Arena, assert_each_step_had_one_job, assert_within_budget, writes_by_run
-from tests.bench.figures import Report, percentile
-from tests.bench.load import LULL_SECONDS, Ends, client_of, create_runs, finish_runs, following, run_names_of
-from tests.bench.machine import peak_rss_bytes, settled
+from backstay.kube.resources import JOBS, PODS, RUNS
+from tests.bench.arena import Arena, assert_each_step_had_one_job, assert_succeeded, assert_within_budget, writes_by_run
+from tests.bench.figures import Report
+from tests.bench.jobs_alone import bare, jobs_alone
+from tests.bench.load import LULL_SECONDS, Ends, Following, client_of, create_runs, following, run_names_of
+from tests.bench.machine import peak_rss_bytes
+from tests.bench.record import Record
 from tests.bench.sizes import Sizes
+from tests.bench.throughput import many_at_once, one_at_a_time
 from tests.support.api import Object
-from tests.support.cluster import Place
-from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(0)]
 
 _FOR_EVER = 3600.0
-
-
-def assert_succeeded(phases: Iterable[str], count: int) -> None:
-    assert Counter(phases) == {"Succeeded": count}
 
 
 async def test_runs_one_at_a_time_end_as_soon_as_may_be(sizes: Sizes, arena: Arena, report: Report) -> None:
     steps = 3
     place = arena.place("single", steps)
     with arena.node():
-        async with client_of(arena.cluster.kubeconfig) as client:
-            ends = await finish_runs(client, place, sizes.single_runs, at_once=1, at_most_seconds=sizes.at_most_seconds)
-    report.parts["single"] = {
-        "runs": len(ends.ended),
-        "latency_p50_seconds": percentile(ends.latencies(), 50),
-        "latency_max_seconds": max(ends.latencies()),
-    }
+        ends, report.parts["single"] = await one_at_a_time(arena.measured, place, sizes)
     assert_succeeded(ends.phases.values(), len(ends.asked))
     assert_each_step_had_one_job(place, len(ends.asked), steps)
     assert_within_budget(writes_by_run(place), ends, steps)
@@ -46,31 +36,18 @@ async def test_runs_one_at_a_time_end_as_soon_as_may_be(sizes: Sizes, arena: Are
 async def test_many_runs_at_once_succeed_within_their_budget_of_writes(sizes: Sizes, arena: Arena, report: Report, steps: int) -> None:
     wanted = sizes.one_step_runs if steps == 1 else sizes.three_step_runs
     place = arena.place(f"throughput-{steps}", steps)
+    yardstick = arena.cluster.place(f"alone-{steps}")
+    part = "one_step" if steps == 1 else "three_steps"
     with arena.node() as node_pid:
-        settled(arena.operator.pid)
-        before = arena.reading(node_pid)
-        async with client_of(arena.cluster.kubeconfig) as client:
-            ends = await finish_runs(client, place, wanted, at_once=sizes.at_once, at_most_seconds=sizes.at_most_seconds)
-        settled(arena.operator.pid)
-        after = arena.reading(node_pid)
-    runs, used = len(ends.ended), after.since(before)
-    writes = writes_by_run(place)
-    report.parts["one_step" if steps == 1 else "three_steps"] = {
-        "runs": runs,
-        "at_once": sizes.at_once,
-        "runs_per_minute": runs / ends.total_seconds() * 60,
-        "latency_p50_seconds": percentile(ends.latencies(), 50),
-        "latency_p99_seconds": percentile(ends.latencies(), 99),
-        f"runs_over_{SLOW_SECONDS}_seconds": sum(seconds >= SLOW_SECONDS for seconds in ends.latencies()),
-        "writes_per_run": sum(map(len, writes.values())) / runs,
-        "operator_cpu_ms_per_run": used["operator"] / runs * 1000,
-        "control_plane_cpu_ms_per_run": used["control_plane"] / runs * 1000,
-        "operator_peak_rss_mb": peak_rss_bytes(arena.operator.pid) / 1e6,
-        **{f"cores_used_by_{name}": seconds / (after.moment - before.moment) for name, seconds in used.items()},
-    }
-    assert_succeeded(ends.phases.values(), runs)
-    assert_each_step_had_one_job(place, runs, steps)
-    assert_within_budget(writes, ends, steps)
+        ends, figures = await many_at_once(arena.measured, place, node_pid, wanted, sizes)
+        alone = await jobs_alone(arena.measured, yardstick, node_pid, [bare(job) for job in place.jobs("run-0")], wanted, sizes)
+    share = figures["runs_per_minute"] / alone["runs_per_minute"] * 100
+    report.parts[part] = {**figures, "share_of_jobs_alone_percent": share}
+    report.parts[f"jobs_alone_{part}"] = alone
+    assert Record.of(arena.cluster.audit_log, yardstick.name).pods == alone["runs"] * steps
+    assert_succeeded(ends.phases.values(), len(ends.asked))
+    assert_each_step_had_one_job(place, len(ends.asked), steps)
+    assert_within_budget(writes_by_run(place), ends, steps)
 
 
 # ---------------------------------------------------------------------------------------------------------- recovery
@@ -80,38 +57,57 @@ def run_name_of(job: Object) -> str:
     return str(job["metadata"]["annotations"][names.ANNOTATION_RUN_NAME])
 
 
-def wait_for_pods(place: Place, phase: str, count: int) -> None:
-    def found() -> int:
-        return len(place.cluster.api.list("pods", place.name, fieldSelector=f"status.phase={phase}"))
+class Pods:
+    """The phases of pods, as a watch tells them."""
 
-    wait_for(lambda: found() == count, LULL_SECONDS, what=lambda: f"{found()} of {count} pods are {phase}", poll_seconds=0.2)
+    def __init__(self) -> None:
+        self._phases: dict[str, str] = {}
+        self._counts: Counter[str] = Counter()
+
+    def told(self, event: str, pod: Object) -> None:
+        """Hear of a change of a pod."""
+        name, phase = pod["metadata"]["name"], pod["status"]["phase"]
+        self._counts[self._phases.get(name, "")] -= 1
+        self._counts[phase] += 1
+        self._phases[name] = phase
+
+    async def are(self, phase: str, count: int, watch: Following) -> None:
+        """Wait until so many are in a phase."""
+        await watch.until(lambda: self._counts[phase] == count, LULL_SECONDS, self.__str__, progress=lambda: self._counts[phase])
+
+    def __str__(self) -> str:
+        return f"pods by phase: {dict(+self._counts)}"
 
 
 async def test_after_a_kill_9_all_active_runs_go_on_and_no_job_runs_twice(sizes: Sizes, arena: Arena, report: Report) -> None:
     steps, runs = 3, sizes.active_runs
     place = arena.place("recovery", steps)
-    ends, went_on = Ends(), dict[str, float]()
+    ends, pods, went_on = Ends(), Pods(), dict[str, float]()
 
     def job_seen(event: str, job: Object) -> None:
         if event == "ADDED":
             went_on.setdefault(run_name_of(job), time.monotonic())
 
     async with client_of(arena.cluster.kubeconfig) as client:
-        with arena.node(delay_seconds=_FOR_EVER):
-            await create_runs(client, place, run_names_of(runs), ends)
-            wait_for_pods(place, "Running", runs)
-            arena.operator.kill9()
+        async with following(client, PODS, place.name, pods.told) as watch:
+            with arena.node(delay_seconds=_FOR_EVER):
+                await create_runs(client, place, run_names_of(runs), ends)
+                await pods.are("Running", runs, watch)
+                arena.operator.kill9()
+            with arena.node():
+                await pods.are("Succeeded", runs, watch)
         with arena.node():
-            wait_for_pods(place, "Succeeded", runs)
             async with following(client, RUNS, place.name, ends.told) as ending, following(client, JOBS, place.name, job_seen) as working:
                 started = time.monotonic()
                 arena.operator.start(ready=False)
-                await working.until(lambda: len(went_on) == runs, LULL_SECONDS, lambda: f"{len(went_on)} of {runs} runs went on")
-                await ending.until(lambda: len(ends.ended) == runs, LULL_SECONDS, lambda: f"{len(ends.ended)} of {runs} runs ended")
+                told = f"of {runs} runs so many went on: "
+                await working.until(lambda: len(went_on) == runs, LULL_SECONDS, lambda: f"{told}{len(went_on)}", lambda: len(went_on))
+                await ending.until(lambda: not ends.under_way, LULL_SECONDS, ends.__str__, progress=lambda: len(ends.ended))
     report.parts["recovery"] = {
         "active_runs": runs,
         "first_new_job_seconds": min(went_on.values()) - started,
         "all_runs_go_on_seconds": max(went_on.values()) - started,
+        "operator_peak_rss_mb": peak_rss_bytes(arena.operator.pid) / 1e6,
     }
     assert_succeeded(ends.phases.values(), runs)
     assert_each_step_had_one_job(place, runs, steps)

@@ -125,7 +125,7 @@ class Release:
         """Return the operator, to be started, with its own folder below the cluster's."""
         folder = self.cluster.folder / (name or f"{self.name}-operator-{len(self.operators)}")
         folder.mkdir()
-        ports = ("--metrics-port", "0", "--health-port", "0")
+        ports = ("--metrics-port", "0", "--health-port", "0", "--lease", f"{NAMESPACE}/{self.name}")
         made = HastyOperator(self.kubeconfig(), folder, *ports, *arguments, environment={**QUICK, **(environment or {})})
         self.operators.append(made)
         return made

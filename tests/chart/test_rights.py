@@ -9,6 +9,7 @@ from backstay.cli import preflight
 from backstay.cli.failures import CommandFailed
 from backstay.kube.client import Client
 from backstay.kube.login import find_login
+from tests.chart.helm import NAMESPACE
 from tests.chart.operated import IMPERSONATE, Release, Right, operator_rules, rights_of
 from tests.chart.story import (
     GIVES_UP,
@@ -86,6 +87,36 @@ def test_an_operator_of_one_namespace_is_refused_nothing_and_leaves_the_others_a
         assert "status" not in other.run("of-others")
         assert [each for each in narrow.asked() if each.is_forbidden] == []
         narrow.helm("uninstall")
+
+
+LEASE_RIGHTS = {(preflight.LEASES[0], preflight.LEASES[1], verb) for verb in preflight.LEASES[3]}
+
+
+def test_an_operator_that_shares_the_runs_uses_every_right_on_leases_and_no_other_namespace(release: Release) -> None:
+    place = release.cluster.place("shared")
+    with release.stopped():
+        operator = release.operator(environment={"BACKSTAY_SHARDS": "2"})
+        operator.start()
+        place.apply(run_of("a", ONE))
+        place.ended("a")
+        assert operator.stop() == 0
+        release.operators.remove(operator)
+    asked = [each for each in release.asked() if each.right[1] == "leases"]
+    assert {each.right for each in asked} == LEASE_RIGHTS
+    assert [each for each in asked if each.is_forbidden or f"/namespaces/{NAMESPACE}/" not in each.path] == []
+
+
+@pytest.mark.parametrize("right", sorted(LEASE_RIGHTS), ids=spoken)
+async def test_an_operator_that_lacks_a_right_on_its_lease_says_so_before_it_begins(release: Release, right: Right) -> None:
+    user = f"lacks-leases-{right[2]}"
+    rules = [
+        {"apiGroups": [group], "resources": [resource], "verbs": [verb]} for group, resource, verb in {*RIGHTS, *LEASE_RIGHTS} - {right}
+    ]
+    _bind(release, user, rules)
+    access = find_login(str(release.cluster.kubeconfig))()
+    async with Client(replace(access, headers=(*access.headers, ("Impersonate-User", user)))) as client:
+        with pytest.raises(CommandFailed, match=f"missing are: {spoken(right)} in {NAMESPACE}; .*--lease"):
+            await preflight.check(client, (), NAMESPACE)
 
 
 def test_an_installation_can_do_without_acting_as_service_accounts() -> None:

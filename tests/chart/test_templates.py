@@ -15,7 +15,14 @@ from tests.chart.helm import CHART, NAMESPACE, Manifest, of_kind, parsed, render
 
 KEEP = "helm.sh/resource-policy"
 NO_POLICIES = {"admissionPolicies": {"enabled": False}}
-MONITORING = {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}, "podMonitor": {"enabled": True}}}
+MONITORING = {
+    "metrics": {
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "podMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True},
+        "dashboard": {"enabled": True},
+    }
+}
 
 POLICIES = {f"{kind}{what}" for kind in ("ValidatingAdmissionPolicy", "MutatingAdmissionPolicy") for what in ("", "Binding")}
 
@@ -80,12 +87,47 @@ def test_the_pod_is_restricted_whatever_the_values(manifests: list[Manifest]) ->
     assert [volume for volume in pod["volumes"] if "emptyDir" not in volume] == []
 
 
-def test_there_is_one_operator_at_a_time_and_its_selector_matches_its_pod(manifests: list[Manifest]) -> None:
+def test_the_selector_of_the_operator_matches_its_pod(manifests: list[Manifest]) -> None:
     spec = the(manifests, "Deployment")["spec"]
-    assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
     assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
     assert set(spec["selector"]["matchLabels"].values()) == {"backstay", "operator"}
+
+
+def test_by_default_there_is_one_operator_at_a_time() -> None:
+    manifests = rendered()
+    spec = the(manifests, "Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert not of_kind(manifests, "PodDisruptionBudget")
+    assert "affinity" not in _pod(manifests)
+
+
+def test_several_operators_stand_by_on_other_nodes_and_are_changed_one_after_the_other() -> None:
+    manifests = rendered({"replicas": 3, "shards": 2})
+    spec = the(manifests, "Deployment")["spec"]
+    assert spec["replicas"] == 3
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    budget = the(manifests, "PodDisruptionBudget")["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": spec["selector"]["matchLabels"]}}
+    (rule,) = _pod(manifests)["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert rule["podAffinityTerm"]["labelSelector"]["matchLabels"] == spec["selector"]["matchLabels"]
+    (container,) = _pod(manifests)["containers"]
+    assert Settings.from_environment({item["name"]: item["value"] for item in container["env"]}).shards == 2
+    own = {"nodeAffinity": {}}
+    assert _pod(rendered({"replicas": 3, "affinity": own}))["affinity"] == own
+
+
+def test_the_operator_has_its_lease_where_the_release_is_and_rights_on_leases_there_alone(manifests: list[Manifest]) -> None:
+    name = the(manifests, "Deployment")["metadata"]["name"]
+    assert f"--lease={NAMESPACE}/{name}" in _pod(manifests)["containers"][0]["args"]
+    roles = of_kind(manifests, "Role") + of_kind(manifests, "ClusterRole")
+    found = [role for role in roles if any("leases" in rule["resources"] for rule in role["rules"])]
+    if not of_kind(_without_tests(manifests), "Role"):
+        assert found == [], "rights are bound by somebody else"
+        return
+    (role,) = found
+    assert role["metadata"]["namespace"] == NAMESPACE
+    group, resource, _, verbs = preflight.LEASES
+    assert _rights(role) == {(group, resource, verb) for verb in verbs}
 
 
 def test_what_lives_in_a_namespace_names_it_and_nothing_is_made_twice(manifests: list[Manifest]) -> None:
@@ -100,8 +142,9 @@ def test_the_probes_ask_where_the_operator_is_told_to_answer() -> None:
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert f"--health-port={ports['health']}" in container["args"]
     assert f"--metrics-port={ports['metrics']}" in container["args"]
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+    asked = {probe: container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert {port["port"] for port in asked.values()} == {"health"}
+    assert [port["path"] for port in asked.values()] == ["/healthz", "/healthz", "/readyz"]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +179,16 @@ def test_the_operator_is_told_how_many_runs_may_go_on() -> None:
     read = Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
     assert (read.max_active_runs, read.max_active_runs_per_namespace) == (100, 20)
     assert "env" not in _pod(rendered())["containers"][0]
+
+
+def test_the_operator_is_told_how_fast_it_may_ask_the_api_server() -> None:
+    (container,) = _pod(rendered({"apiServer": {"qps": 12.5, "burst": 40}}))["containers"]
+    read = Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
+    assert (read.api_qps, read.api_burst) == (12.5, 40)
+    (container,) = _pod(rendered({"apiServer": {"qps": 0}}))["containers"]
+    assert container["env"] == [{"name": "BACKSTAY_API_QPS", "value": "0"}]
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())["apiServer"]
+    assert defaults == {"qps": Settings().api_qps, "burst": Settings().api_burst}
 
 
 def test_the_operator_is_told_which_hosts_may_be_called_and_whom_to_trust_there() -> None:
@@ -229,14 +282,14 @@ def test_with_namespaces_the_operator_has_rights_there_and_none_in_the_cluster()
     manifests = _without_tests(rendered(SETTINGS["two namespaces"]))
     assert not of_kind(manifests, "ClusterRole")
     assert not of_kind(manifests, "ClusterRoleBinding")
-    assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == ["shop", "store"]
+    assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == [NAMESPACE, "shop", "store"]
     for binding in of_kind(manifests, "RoleBinding"):
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "backstay", "namespace": NAMESPACE}]
 
 
 def _of_the_operator(values: Manifest | None = None) -> list[Manifest]:
     manifests = _without_tests(rendered(values))
-    return of_kind(manifests, "Role") or [each for each in of_kind(manifests, "ClusterRole") if each["metadata"]["name"] == "backstay"]
+    return [each for each in of_kind(manifests, "Role") + of_kind(manifests, "ClusterRole") if each["metadata"]["name"] == "backstay"]
 
 
 def test_the_operator_has_in_a_namespace_the_rights_that_it_has_in_the_cluster() -> None:
@@ -252,13 +305,13 @@ def test_the_operator_is_given_what_it_asks_for_when_it_starts_and_nothing_else(
 
 
 def test_the_page_on_rights_tells_of_each_of_them() -> None:
-    (role,) = _of_the_operator()
+    roles = [*_of_the_operator(), *(role for role in of_kind(rendered(), "Role") if role["metadata"]["name"] == "backstay-leases")]
     page = (CHART.parents[1] / "docs" / "rbac.md").read_text().split("## RBAC explained")[1].split("**Users**")[0]
     told = set()
     for cell in re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE):
         resources, verbs = cell.rsplit(":", 1)
         told |= {(resource, verb.strip()) for resource in re.findall("`([^`]+)`", resources) for verb in verbs.split(",")}
-    named = {(f"{name}.{group}" if group and group != names.GROUP else name, verb) for group, name, verb in _rights(role)}
+    named = {(f"{name}.{group}" if group and group != names.GROUP else name, verb) for role in roles for group, name, verb in _rights(role)}
     assert told == named
 
 

@@ -18,7 +18,7 @@ def test_the_chart_passes_helms_own_lint() -> None:
 
 
 WRONG: list[tuple[str, Manifest, str]] = [
-    ("an unknown value", {"replicas": 3}, r"additional properties 'replicas' not allowed"),
+    ("an unknown value", {"replica": 3}, r"additional properties 'replica' not allowed"),
     ("a misspelt one deep down", {"image": {"repo": "x"}}, r"at '/image': additional properties 'repo' not allowed"),
     ("a number for a tag", {"image": {"tag": 1.1}}, r"at '/image/tag': got number, want string"),
     ("a digest that is none", {"image": {"digest": "sha256:12"}}, r"at '/image/digest': 'sha256:12' does not match pattern"),
@@ -45,6 +45,15 @@ WRONG: list[tuple[str, Manifest, str]] = [
     ("a host with a path", {"http": {"allowedHosts": ["https://a.example/x"]}}, r"at '/http/allowedHosts/0': .* does not match pattern"),
     ("two hosts in one", {"http": {"allowedHosts": ["a.example,b.example"]}}, r"at '/http/allowedHosts/0': .* does not match pattern"),
     ("a range that is none", {"http": {"internalRanges": ["pods"]}}, r"at '/http/internalRanges/0': 'pods' does not match pattern"),
+    ("less than nobody", {"replicas": -1}, r"at '/replicas': minimum: got -1, want 0"),
+    ("no shard for the runs", {"shards": 0}, r"at '/shards': minimum: got 0, want 1"),
+    ("a rate that is none", {"apiServer": {"qps": -1}}, r"at '/apiServer/qps': minimum: got -1, want 0"),
+    ("a bucket without room", {"apiServer": {"burst": 0}}, r"at '/apiServer/burst': minimum: got 0, want 1"),
+    (
+        "a runbook that is no address",
+        {"metrics": {"prometheusRule": {"runbookUrl": "docs/metrics.md"}}},
+        r"at '/metrics/prometheusRule/runbookUrl': .* does not match pattern",
+    ),
     ("a negative grace", {"terminationGracePeriodSeconds": -1}, r"at '/terminationGracePeriodSeconds': minimum: got -1, want 0"),
     ("nobody to be trusted", {"admissionPolicies": {"trusted": [""]}}, r"at '/admissionPolicies/trusted/0': minLength: got 0, want 1"),
     ("nobody's service account", {"serviceAccount": {"create": False}}, r"serviceAccount\.name must name an existing service account"),

@@ -72,6 +72,10 @@ class Namespace:
         """Run a line of shell in the namespace; raises NetworkError."""
         _run([*self.enter, "sh", "-ec", line])
 
+    def told(self, *command: str) -> str:
+        """Run a command in the namespace and return what it prints; raises NetworkError."""
+        return _run([*self.enter, *command])
+
     def close(self) -> None:
         """Let go of the namespace: it vanishes with the last process in it, and its links with it."""
         end_child(self._holder)

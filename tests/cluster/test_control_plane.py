@@ -32,9 +32,9 @@ _JOB = {
 
 
 @pytest.fixture
-def cluster(real_control_plane: ControlPlane) -> Iterator[Kubectl]:
+def cluster(fresh_control_plane: ControlPlane) -> Iterator[Kubectl]:
     namespace = f"test-{secrets.token_hex(4)}"
-    kubectl = Kubectl(real_control_plane.kubeconfig, namespace)
+    kubectl = Kubectl(fresh_control_plane.kubeconfig, namespace)
     kubectl("create", "namespace", namespace)
     yield kubectl
     kubectl("delete", "namespace", namespace, "--wait=false")

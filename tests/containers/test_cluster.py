@@ -95,6 +95,12 @@ def links() -> set[str]:
     return {link["ifname"] for link in found if link["ifname"].startswith("backstay")}
 
 
+def belongs_to_others(link: str, folder: Path) -> bool:
+    """Tell whether the process that holds a link's namespace, whose number is in its name, was started for another folder."""
+    holder = Path("/proc", link.removeprefix("backstay"), "cmdline")
+    return holder.exists() and str(folder).encode() not in holder.read_bytes()
+
+
 def traces(folder: Path, before: set[str]) -> dict[str, list[str]]:
     """Return what is on this machine of a cluster in `folder`, by kind; links of `before` belong to others."""
     commands = [
@@ -102,7 +108,7 @@ def traces(folder: Path, before: set[str]) -> dict[str, list[str]]:
     ]
     return {
         "processes": [text.decode() for text in commands if str(folder).encode() in text],
-        "links": sorted(links() - before),
+        "links": sorted(link for link in links() - before if not belongs_to_others(link, folder)),
         "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(folder) in line],
     }
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.scenarios.availability import *  # noqa: F403
 from tests.scenarios.http_rights import *  # noqa: F403
 from tests.scenarios.resource_rights import *  # noqa: F403
 from tests.scenarios.suite import *  # noqa: F403

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.processes import free_ports
@@ -23,6 +21,7 @@ from tests.support.api import Object
 from tests.support.cluster import QUICK, Cluster, Place, condition, step_of
 from tests.support.control_plane_fixture import in_ci
 from tests.support.faketime import FaketimeMissing, environment_off_by, library
+from tests.support.metrics import metrics_of, total
 from tests.support.operator_process import OperatorProcess
 from tests.support.real_cluster import audit_arguments, cluster_on
 from tests.support.trip import FAST, Trip
@@ -73,17 +72,11 @@ class Watched:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples that have these labels."""
-        return total(urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5).read().decode(), name, **labels)
+        return total(metrics_of(self.port), name, **labels)
 
     @property
     def log(self) -> str:
         return self.process.log.read_text()
-
-
-def total(text: str, name: str, **labels: str) -> float:
-    """Return the sum of the samples of a metric, in Prometheus' text, that have these labels."""
-    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples if sample.name == name]
-    return sum(sample.value for sample in found if labels.items() <= sample.labels.items())
 
 
 @pytest.fixture(scope="module")

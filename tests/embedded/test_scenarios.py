@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.scenarios.availability import *  # noqa: F403
 from tests.scenarios.suite import *  # noqa: F403
 from tests.support.cluster import Cluster
 from tests.support.embedded_cluster import embedded_cluster

@@ -1,11 +1,13 @@
 """A run that is too large for its status: the older entries of its journal, and steps that it does not show, stand in WorkflowJournals."""
 
+import copy
 import json
 from typing import Any
 
 from backstay.engine import bounds, journal
 from backstay.engine.codec import entry_from_json
 from tests.scenarios.manifests import run_with, shell
+from tests.scenarios.verifying import verified
 from tests.support.api import Object
 from tests.support.cluster import Place
 from tests.support.waiting import wait_for
@@ -53,6 +55,7 @@ def test_a_run_that_is_too_large_for_its_status_goes_through_and_all_of_it_can_b
     assert size(run) < 700_000
     _assert_all_is_there(run, journals(place, run))
     _assert_people_see_it(place, run)
+    _assert_it_is_proven_and_what_is_changed_is_named(place, run)
     _assert_it_goes_with_the_run(place, run)
 
 
@@ -77,6 +80,23 @@ def _assert_people_see_it(place: Place, run: Object) -> None:
     name = parts[0]["metadata"]["name"]
     refused = place.kubectl.refused("patch", "wfjournal", name, "--type=merge", "-p", '{"spec": {"head": "forged"}}')
     assert "a WorkflowJournal is written once and never changed" in refused
+
+
+def _assert_it_is_proven_and_what_is_changed_is_named(place: Place, run: Object) -> None:
+    """A WorkflowJournal cannot be changed; somebody with all rights can delete it, and make another one in its place."""
+    assert verified(place, "large").findings == []
+    part = journals(place, run)[-1]
+    name, first = part["metadata"]["name"], part["spec"]["first"]
+    place.kubectl("delete", "wfjournal", name)
+    assert verified(place, "large").findings == [("Missing", first, f"WorkflowJournal {name}")]
+    meta = {key: part["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences")}
+    forged = {**part, "metadata": meta, "spec": copy.deepcopy(part["spec"])}
+    forged["spec"]["entries"][3]["reason"] = "because"
+    place.create(forged)
+    assert verified(place, "large").findings == [("Edited", first + 3, f"WorkflowJournal {name}")]
+    place.kubectl("delete", "wfjournal", name)
+    place.create({**part, "metadata": meta})
+    assert verified(place, "large").findings == []
 
 
 def _assert_it_goes_with_the_run(place: Place, run: Object) -> None:

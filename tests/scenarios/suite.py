@@ -23,4 +23,5 @@ from tests.scenarios.resource import *  # noqa: F403
 from tests.scenarios.sagas import *  # noqa: F403
 from tests.scenarios.story import *  # noqa: F403
 from tests.scenarios.transactions import *  # noqa: F403
+from tests.scenarios.verifying import *  # noqa: F403
 from tests.scenarios.workspaces import *  # noqa: F403

@@ -297,6 +297,32 @@ async def test_a_child_that_was_kept_is_let_go_by_the_next_operator_where_the_la
         await eventually(lambda: all_ended(api))
 
 
+async def test_a_child_that_its_callers_own_compensation_has_undone_is_let_go_too() -> None:
+    api = shop()
+    undone_otherwise = {"steps": [{**CALL, "compensate": OK}, {"name": "f", "job": {"image": "fails"}}]}
+    api.apply_run({"workflow": {"inline": undone_otherwise}})
+    async with working(api):
+        await eventually(lambda: ended(api) and not children(api)[0]["metadata"].get("finalizers"))
+    assert steps_done(api) == ["x#1", "f#1", "h:compensate#1"]
+    assert phase(api, children(api)[0]["metadata"]["name"]) == "Succeeded"
+
+
+async def test_a_child_whose_caller_was_forced_away_is_let_go_by_the_round_of_the_operator_that_kept_it() -> None:
+    api = shop()
+    api.apply_run({"workflow": {"inline": {"steps": [CALL, {"name": "gate", "job": {"image": "never"}}]}}})
+    async with working(api) as operator:
+        await eventually(lambda: any("gate" in name for name in api.created) and len(operator.store) == 1)
+        (child,), caller = children(api), api.run()
+        assert caller is not None
+        child["metadata"]["ownerReferences"] = []
+        caller["metadata"]["finalizers"] = []
+        api.remove("workflowruns", caller)
+        await eventually(lambda: api.run() is None and len(operator.store) == 0)
+        assert children(api)[0]["metadata"]["finalizers"] == [names.FINALIZER]
+        await operator.sweeper.round(None)
+        await eventually(lambda: not children(api)[0]["metadata"].get("finalizers"))
+
+
 def _is_letting_go(api: FakeApi, verb: str, plural: str) -> bool:
     caller_is_free = phase(api) == "Succeeded" and not api.run()["metadata"].get("finalizers")  # type: ignore[index]
     return caller_is_free and (verb, plural) == ("patch", "workflowruns")

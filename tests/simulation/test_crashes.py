@@ -9,7 +9,9 @@ import pytest
 
 from backstay import names
 from backstay.engine import journal
-from tests.support.fake_api import FakeApi
+from backstay.errors import Unavailable
+from backstay.kube.resources import JOBS, Resource
+from tests.support.fake_api import FakeApi, Object
 from tests.support.operating import ended, eventually, operating, run_through
 
 SAGA = {
@@ -164,8 +166,35 @@ async def test_an_operator_with_a_stale_view_starts_nothing_and_ends_nothing() -
     api.forget("pods", f"{made[0]}-x")
     api.silent.add("workflowruns")
     async with operating(api, hears=False) as stale:
-        stale.run_seen("MODIFIED", old)
+        stale.run_seen(old)
         await eventually(lambda: (known := stale.store.get(next(iter(stale.store)))) and known.run != old)
         await eventually(lambda: not len(stale.queue))
     assert api.created == made, "a stale view has made a Job"
     assert [job["metadata"]["name"] for job in api.all("jobs")] == made[1:], "a stale view has ended a Job"
+
+
+async def test_a_job_that_was_made_and_never_seen_is_asked_for_before_its_step_counts_as_never_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer to its creation is lost, the watch of Jobs tells nothing, and the run is cancelled at that moment."""
+    api = FakeApi(lambda job: None)
+    api.silent.add("jobs")
+    api.fault = lambda number, verb, plural: "lost" if (verb, plural) == ("create", "jobs") else None
+    real = api.get
+
+    async def get(resource: Resource, namespace: str | None, name: str) -> Object:
+        if resource is JOBS and not (api.run() or {})["spec"].get("cancel"):
+            api.edit_run(lambda run: run["spec"].update(cancel={"reason": "a whim"}))
+            raise Unavailable(503, "Unavailable", "not now")
+        return await real(resource, namespace, name)
+
+    monkeypatch.setattr(api, "get", get)
+    job = {"image": "i"}
+    steps = [{"name": "w", "wait": {"duration": "10ms"}}, {"name": "a", "job": job, "compensate": {"job": job}}]
+    api.apply_run({"workflow": {"inline": {"steps": steps}}})
+    async with operating(api) as deaf:
+        for informer in deaf.jobs.informers():
+            informer.synced.set()
+        await eventually(lambda: (api.run() or {}).get("status", {}).get("phase") in ("Stopping", "Cancelled"))
+        step = next(step for step in (api.run() or {})["status"]["steps"] if step["path"] == "a")
+    assert (step["phase"], step.get("outcome")) == ("Stopping", "Unknown")

@@ -68,9 +68,13 @@ class Cluster:
 
     def install(self) -> None:
         """Do what a user does to get Backstay: apply the CRDs, and start the operator."""
+        self.apply_crds()
+        self.operator.start()
+
+    def apply_crds(self) -> None:
+        """Apply the CRDs, and wait until they are served."""
         self.kubectl("apply", "--server-side", "-f", str(CRDS))
         wait_for(self._serves_our_kinds, what="the CRDs are not established")
-        self.operator.start()
 
     def _serves_our_kinds(self) -> bool:
         found = [self.api.get("customresourcedefinitions", None, name) for name in _KINDS]

@@ -1,4 +1,4 @@
-"""The real control plane for tests marked `e2e` or `containers`: a pytest plugin with the fixtures `real_control_plane` and `fresh_control_plane`.
+"""The real control plane for tests marked `e2e`, `containers` or `chaos`: a pytest plugin with the fixtures `real_control_plane` and `fresh_control_plane`.
 
 It is built before the first test marked so, outside of any test's time limit. Where it cannot be had, these tests are left out with the
 reason, and the summary says so, also for a session that did not select them; with `CI=true` that is a failure. Named in tests/conftest.py
@@ -17,7 +17,11 @@ from tests.support.cache import CacheBusy
 
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 _CANNOT = pytest.StashKey[BuildError | CacheBusy]()
-_MARKS = {"e2e": "the real control plane", "containers": "a cluster with real containers"}
+_MARKS = {
+    "e2e": "the real control plane",
+    "containers": "a cluster with real containers",
+    "chaos": "the real control plane whose operators are killed",
+}
 """Marks of tests that need what Go builds, with what they run on."""
 
 

@@ -22,7 +22,6 @@ from backstay.kube.resources import CONTROLLER_REVISIONS, JOBS, JOURNALS, PODS, 
 Object = dict[str, Any]
 Outcome = Callable[[Object], tuple[int, str] | None]
 """From a Job to its container's exit code and output; None lets it run on."""
-SELECTED = ("Succeeded", "Failed", "Cancelled", "Compensated")
 
 
 class FakeApi:
@@ -83,6 +82,8 @@ class FakeApi:
                 event, one = await queue.get()
                 if _matches(one, field_selector):
                     yield event, one
+                elif event != "ADDED":
+                    yield "DELETED", one  # as of an object that has left what the watch selects
         finally:
             self._watchers.remove(entry)
 
@@ -269,7 +270,7 @@ class FakeApi:
                 "name": f"{job['metadata']['name']}-x",
                 "namespace": job["metadata"]["namespace"],
                 "uid": f"pod-{self.version}",
-                "labels": job["spec"]["template"]["metadata"]["labels"],
+                "labels": {**job["spec"]["template"]["metadata"]["labels"], "batch.kubernetes.io/job-name": job["metadata"]["name"]},
                 "ownerReferences": [owner],
                 "creationTimestamp": "2026-11-23T09:00:00Z",
             },

@@ -7,6 +7,8 @@
     Pending, without one; Running     Succeeded, with TEXT as the termination message of each container
     to be deleted                     gone
 
+A container with the variable FAKE_KUBELET_SECONDS says by itself how long its pod runs.
+
 Pods are found by list and watch, so a kubelet that is started anew takes over those of the one before: ending a kubelet with a long delay
 and starting one with none ends all pods.
 """
@@ -36,6 +38,8 @@ Object = dict[str, Any]
 NODE: Final = "fake"
 OUTPUT: Final = '{"v":1}'
 USER_AGENT: Final = "fake-kubelet"
+SECONDS: Final = "FAKE_KUBELET_SECONDS"
+"""The variable by which a container says how long its pod runs."""
 
 _NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 _ROOM: Final = {"cpu": "10000", "memory": "100000Gi", "pods": "100000", "ephemeral-storage": "100000Gi"}
@@ -149,10 +153,11 @@ class FakeKubelet:
     async def _carry(self, pod: Object) -> None:
         """Bring a pod to its end."""
         begun = pod["status"].get("startTime") or _now()
-        if self._delay_seconds:
+        delay_seconds = _seconds_of(pod, self._delay_seconds)
+        if delay_seconds:
             if pod["status"]["phase"] == "Pending":
                 await self._tell(pod, "Running", begun, {"running": {"startedAt": begun}})
-            await asyncio.sleep(self._delay_seconds)
+            await asyncio.sleep(delay_seconds)
         end = {"exitCode": 0, "reason": "Completed", "startedAt": begun, "finishedAt": _now(), "message": self._message}
         await self._tell(pod, "Succeeded", begun, {"terminated": end})
 
@@ -182,6 +187,11 @@ class FakeKubelet:
             await self._client.delete(PODS, meta["namespace"], meta["name"], uid=meta["uid"], grace_period_seconds=0)
         except NotFound:
             log.info("pod %s/%s is gone already", meta["namespace"], meta["name"])
+
+
+def _seconds_of(pod: Object, otherwise: float) -> float:
+    variables = (each for container in pod["spec"]["containers"] for each in container.get("env") or ())
+    return next((float(each["value"]) for each in variables if each["name"] == SECONDS), otherwise)
 
 
 def _now() -> str:

@@ -3,30 +3,34 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, cast
 
 from backstay import names
 from backstay.kube.client import Client
-from backstay.kube.resources import RUNS
 from backstay.observe.metrics import Metrics
 from backstay.runtime.operator import Operator
+from backstay.runtime.reconciler import utc_now
 from backstay.settings import Settings
-from tests.support.fake_api import SELECTED, FakeApi, Outcome
+from tests.support.fake_api import FakeApi, Outcome
 
 LIMIT_SECONDS = 20.0
 
 
 @asynccontextmanager
-async def operating(api: FakeApi, *, hears: bool = True, **settings: Any) -> AsyncIterator[Operator]:
-    """An operator that hears of runs as through kopf, until the block ends; then it is gone as after a kill -9: nothing more is called."""
-    operator = Operator(cast(Client, api), Settings(**settings), Metrics())
-    hearing = asyncio.create_task(_hear(api, operator) if hears else asyncio.sleep(0))
+async def operating(api: FakeApi, *, hears: bool = True, now: Callable[[], datetime] = utc_now, **settings: Any) -> AsyncIterator[Operator]:
+    """An operator, until the block ends; then it is gone as after a kill -9: nothing more is called.
+
+    It takes no Lease, so that two of them work at the same time, as they do where one has lost its Lease and does not know it yet.
+    One that does not hear begins without a list of runs, where `api.silent` keeps it from it, and knows those only that a test tells it of.
+    """
+    operator = Operator(cast(Client, api), Settings(**({"shards": 0} | settings)), Metrics(), now=now)
     await operator.start()
+    for informer in () if hears else operator.runs.informers():
+        informer.synced.set()
     try:
         yield operator
     finally:
-        hearing.cancel()
-        await asyncio.gather(hearing, return_exceptions=True)
         await operator.stop()
 
 
@@ -48,23 +52,6 @@ def define(api: FakeApi, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     status = {"observedGeneration": 1, "revision": {"name": f"{name}-1", "number": 1}, "conditions": [valid]}
     meta = {"name": name, "namespace": "shop", "uid": f"wf-{name}", "generation": 1}
     return api.put("workflows", {"metadata": meta, "spec": spec, "status": status})
-
-
-async def _hear(api: FakeApi, operator: Operator) -> None:
-    page = await api.list(RUNS)
-    for run in page.items:
-        _tell(operator, None, run)
-    async for event, run in api.watch(RUNS, resource_version=page.resource_version):
-        _tell(operator, event, run)
-
-
-def _tell(operator: Operator, event: str | None, run: dict[str, Any]) -> None:
-    """The server's field selector leaves finished runs out: they come as deleted."""
-    finished = (run.get("status") or {}).get("phase") in SELECTED
-    if finished and event is not None:
-        operator.run_seen("DELETED", run)
-    elif not finished:
-        operator.run_seen(event, run)
 
 
 async def eventually(holds: Callable[[], object], what: str = "", limit_seconds: float = LIMIT_SECONDS) -> None:

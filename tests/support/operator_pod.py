@@ -29,13 +29,20 @@ class OperatorPod:
             self._kubectl("rollout", "status", "deployment", RELEASE, f"--timeout={_LIMIT_SECONDS}s")
 
     def kill9(self) -> None:
-        """Kill its process between any two instructions, and return when nothing of it is left and no other comes."""
+        """Kill its process between any two instructions, and return when nothing of it is left and no other comes.
+
+        It stands still first: asked to end, which taking the replica away does, it would be gone in an orderly way before it could be killed;
+        and killed before that, it would be started again.
+        """
         if not self.is_running:
             return
         self.is_running = False
+        stopped = self.pods()
+        for pod in stopped:
+            self._send(pod, "SIGSTOP")
         self._kubectl("scale", "deployment", RELEASE, "--replicas=0")
-        for pod in self.pods():
-            self._kill(pod)
+        for pod in stopped:
+            self._send(pod, "SIGKILL")
             self._kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--ignore-not-found")
         wait_for(lambda: not self.pods(), _LIMIT_SECONDS, what=lambda: f"its pods are still there: {self.pods()}")
 
@@ -52,10 +59,10 @@ class OperatorPod:
         """Return what the pod that runs has said."""
         return self._kubectl("logs", f"deployment/{RELEASE}", "--tail=-1")
 
-    def _kill(self, pod: Object) -> None:
+    def _send(self, pod: Object, signal: str) -> None:
         node = next((node for node in self._cluster.nodes if node.name == pod["spec"].get("nodeName")), None)
         containers = pod["status"].get("containerStatuses") or []
         for container in (one for one in containers if "running" in one["state"] and node is not None):
             assert node is not None
             task = container["containerID"].removeprefix("containerd://")
-            node.run("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", task)
+            node.run("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", signal, task)

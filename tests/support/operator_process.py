@@ -3,12 +3,16 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster.processes import end_child, tail
 from tests.support.bound import spawn_bound
 from tests.support.waiting import wait_for
 
+IDENTITY = "operator"
+"""What every operator of the tests is called in its Lease: the next one goes on at once where one was killed, as a container does that is started
+again in its pod. Those that are to stand by for each other have names of their own."""
 _READY = "ready: Jobs and Pods are known"
 _READY_LIMIT_SECONDS = 60
 _STOP_LIMIT_SECONDS = 20
@@ -17,9 +21,12 @@ _STOP_LIMIT_SECONDS = 20
 class OperatorProcess:
     """`backstay operator` against a kubeconfig. `starts` counts how often it was started; all logs are kept in `folder`."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        self._command = [sys.executable, "-m", "backstay.cli.main", "operator", "--kubeconfig", str(kubeconfig), *arguments]
-        self._environment = environment or {}
+    def __init__(
+        self, kubeconfig: Path, folder: Path, *arguments: str, environment: dict[str, str] | None = None, enter: Sequence[str] = ()
+    ) -> None:
+        """`enter` is what the command begins with, as in `nsenter --net=…`."""
+        self._command = [*enter, sys.executable, "-m", "backstay.cli.main", "operator", "--kubeconfig", str(kubeconfig), *arguments]
+        self._environment = {"BACKSTAY_IDENTITY": IDENTITY} | (environment or {})
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.starts = 0

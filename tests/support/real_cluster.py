@@ -22,6 +22,8 @@ AUDIT_POLICY = {
         {"level": "Metadata"},
     ],
 }
+_LOG_MB = 100_000
+"""Never a second file: at 100 MB, which is the default, the log would go on in another one."""
 _NODE_LIMIT_SECONDS = 30
 
 
@@ -29,7 +31,8 @@ def audit_arguments(folder: Path) -> list[str]:
     """Return flags that make the API server record every write in `folder`/audit.log before it answers."""
     policy = folder / "audit-policy.json"
     policy.write_text(json.dumps(AUDIT_POLICY))
-    return ["--audit-policy-file", str(policy), "--audit-log-path", str(folder / "audit.log"), "--audit-log-mode", "blocking-strict"]
+    log = ["--audit-log-path", str(folder / "audit.log"), "--audit-log-mode", "blocking-strict", "--audit-log-maxsize", str(_LOG_MB)]
+    return ["--audit-policy-file", str(policy), *log]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.helm import CHART
+from tests.chart.helm import CHART, NAMESPACE
 from tests.chart.operated import QUICK, Release, released
 from tests.chart.story import obstruct
 from tests.scenarios.manifests import run_of, shell, step
@@ -30,7 +30,7 @@ class Upgrading:
 
     def operator(self, *, old: bool) -> OperatorProcess:
         """Return an operator of the release before, or of this checkout, to be started."""
-        environment = {**QUICK, **({"PYTHONPATH": str(self._old)} if old else {})}
+        environment = {**QUICK, "BACKSTAY_LEASE_NAMESPACE": NAMESPACE, **({"PYTHONPATH": str(self._old)} if old else {})}
         folder = self._folder / f"operator-{len(self.release.operators)}"
         folder.mkdir()
         ports = ("--metrics-port", "0", "--health-port", "0")

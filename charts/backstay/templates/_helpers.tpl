@@ -200,6 +200,18 @@ capabilities:
 - name: BACKSTAY_MAX_ACTIVE_RUNS_PER_NAMESPACE
   value: {{ . | quote }}
 {{- end }}
+{{- if ne (int .Values.shards) 1 }}
+- name: BACKSTAY_SHARDS
+  value: {{ .Values.shards | quote }}
+{{- end }}
+{{- if ne (toString .Values.apiServer.qps) "500" }}
+- name: BACKSTAY_API_QPS
+  value: {{ .Values.apiServer.qps | quote }}
+{{- end }}
+{{- if ne (toString .Values.apiServer.burst) "1000" }}
+- name: BACKSTAY_API_BURST
+  value: {{ .Values.apiServer.burst | quote }}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

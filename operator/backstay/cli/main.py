@@ -11,6 +11,7 @@ from backstay.cli.commands.breaker import app as breaker
 from backstay.cli.commands.control import cancel, compensate, resume, suspend
 from backstay.cli.commands.deadletters import deadletters, discard, replay
 from backstay.cli.commands.dev import dev
+from backstay.cli.commands.export import export
 from backstay.cli.commands.graph import graph
 from backstay.cli.commands.history import history
 from backstay.cli.commands.lint import lint
@@ -21,6 +22,7 @@ from backstay.cli.commands.selftest import selftest
 from backstay.cli.commands.steer import give_up, retry, skip
 from backstay.cli.commands.step import add_items, cancel_step, complete_step
 from backstay.cli.commands.tree import tree
+from backstay.cli.commands.verify import verify
 from backstay.cli.commands.version import version
 from backstay.cli.commands.why import why
 from backstay.cli.options import ContextOption, DebugOption, KubeconfigOption, NamespaceOption, Place, command, remember
@@ -55,7 +57,7 @@ def backstay(
     \b
     Exit codes:
       0  done; the run that was waited for has Succeeded
-      1  the run has Failed; lint has found errors; the request makes no sense for this run
+      1  the run has Failed; lint or verify has found something; the request makes no sense for this run
       2  a wrong option, argument, parameter or file
       3  the run that was waited for was Cancelled
       4  the limit of waiting is over; the run goes on
@@ -70,6 +72,8 @@ _OF_A_CLUSTER: tuple[Callable[..., Any], ...] = (
     why,
     logs,
     history,
+    verify,
+    export,
     suspend,
     resume,
     cancel,

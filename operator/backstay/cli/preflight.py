@@ -49,6 +49,8 @@ NEEDED: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
     ("events.k8s.io", "events", "", ("list", "create", "patch")),
 )
 """Group, resource, subresource, verbs: what the operator cannot do without. The chart grants them."""
+LEASES: Final = ("coordination.k8s.io", "leases", "", (*_READ, "create", "patch", "delete"))
+"""What it needs besides, in the namespace of its Leases alone."""
 WANTED: Final[tuple[tuple[tuple[str, str, str, tuple[str, ...]], str], ...]] = (
     ((GROUP, RUNS, "finalizers", ("update",)), "a cluster that enforces owner references refuses the Jobs of runs"),
     ((GROUP, RUNS, "", ("create",)), "workflow steps wait, since their child runs cannot be made"),
@@ -74,11 +76,15 @@ async def when_it_serves(check: Callable[[], Awaitable[None]], patience_seconds:
         await asyncio.sleep(pause)
 
 
-async def check(client: "Client", namespaces: Sequence[str]) -> None:
-    """Raise CommandFailed unless the operator can begin here; `namespaces` are those it looks after, empty for all."""
+async def check(client: "Client", namespaces: Sequence[str], leases_in: str = "") -> None:
+    """Raise CommandFailed unless the operator can begin here; `namespaces` are those it looks after, empty for all. `leases_in` is the namespace of its
+    Leases, where it takes any."""
     await _check_version(client)
     await _check_kinds(client)
     await _check_rights(client, namespaces or (None,))
+    if leases_in and (words := await _refused(client, (leases_in,), (LEASES,))):
+        mend = "grant them as the chart does (charts/backstay, rbac.create), or name another place for its Lease with --lease"
+        raise CommandFailed(f"the rights do not suffice, missing are: {words}", mend, Exit.CLUSTER)
 
 
 async def _check_version(client: "Client") -> None:

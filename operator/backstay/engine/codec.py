@@ -120,6 +120,29 @@ def canonical(value: Json) -> Json:
 _MIN_INTEGER: Final = -(2**63)
 
 
+def alike(one: Any, other: Any) -> bool:
+    """Tell whether two values are the same as JSON: for `==` alone `true` is 1, and `false` 0. 1.0 is 1, as for the API server (`canonical`)."""
+    if one is other:
+        return True
+    if isinstance(one, bool) or isinstance(other, bool) or one != other:
+        return False  # True and False are one object each: two that are alike were found above
+    if isinstance(one, dict):
+        return all(alike(value, other[key]) for key, value in one.items())
+    if isinstance(one, Fault):
+        return alike(one.attempt, other.attempt)
+    return not isinstance(one, list | tuple) or all(map(alike, one, other))
+
+
+def unlike(one: RunRecord | StepRecord, other: RunRecord | StepRecord) -> list[str]:
+    """Return the names of the fields in which two records of a kind differ as JSON."""
+    differs: list[str] = []
+    for name in _KEYS[type(one)]:
+        here, there = getattr(one, name), getattr(other, name)
+        if here is not there and not alike(here, there):
+            differs.append(name)
+    return differs
+
+
 def _write(value: Any) -> Json:
     writer = _WRITERS.get(type(value))
     return writer(value) if writer else canonical(value)

@@ -15,9 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from backstay.engine import codec, uncaught
 from backstay.engine.compensation import kept, left, to_undo, undone, why_left
-from backstay.engine.model import UNKNOWN, Json, Phase, State, StepRecord
+from backstay.engine.model import UNKNOWN, Json, Phase, RunRecord, State, StepRecord
 from backstay.engine.paths import BOUNDARY, RECOVERY, ROOT, is_event, speakers, undone_by
 from backstay.engine.policies.lock import is_waiting
 from backstay.engine.program import Program
@@ -60,8 +62,28 @@ def condition(
     }
 
 
+def plain_conditions(run: RunRecord) -> dict[str, str]:
+    """Return the conditions that the run's own record tells without its program: those that `kubectl wait` is used with."""
+    succeeded = str(run.phase is Phase.SUCCEEDED) if run.is_finished else "Unknown"
+    return {"Succeeded": succeeded, "Complete": str(run.is_finished), "Suspended": str(run.suspended_at is not None)}
+
+
+def forged_conditions(given: Any, run: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yield each of the plain conditions in a status that is not what the run's record tells: its type, and in words what it says.
+
+    What they say has been the same in all releases, so a status that another release has written passes. A run that has not begun may lack them.
+    """
+    said = {item.get("type"): item.get("status") for item in given or () if isinstance(item, Mapping)} if isinstance(given, list) else {}
+    for kind, follows in plain_conditions(run).items():
+        found = said.get(kind)
+        if found != follows and (kind in said or run.phase is not None):
+            says = "is missing" if kind not in said else f"is {orjson.dumps(found).decode()[:60]}"
+            yield kind, f"condition {kind} {says}, and follows from the journal as {follows}"
+
+
 def _judge(program: Program, state: State) -> Iterator[tuple[str, str, str, str]]:
     run = state.run
+    plain = plain_conditions(run)
     stuck = stuck_at(program, state)
     phase = str(run.phase or "Pending")
     words = run.message or (f"{run.error.type}: {run.error.detail}" if run.error else "")
@@ -69,11 +91,11 @@ def _judge(program: Program, state: State) -> Iterator[tuple[str, str, str, str]
     if run.is_finished:
         good = run.phase is Phase.SUCCEEDED
         reason = "Succeeded" if good else (run.error.type if run.error and run.phase is Phase.FAILED else phase)
-        yield "Succeeded", "True" if good else "False", reason, words + story
-        yield "Complete", "True", phase, words if good else _what_now(program, state)
+        yield "Succeeded", plain["Succeeded"], reason, words + story
+        yield "Complete", plain["Complete"], phase, words if good else _what_now(program, state)
     else:
-        yield "Succeeded", "Unknown", phase, words + story
-        yield "Complete", "False", phase, words
+        yield "Succeeded", plain["Succeeded"], phase, words + story
+        yield "Complete", plain["Complete"], phase, words
     child = None if run.is_finished else stalled_child(state)
     if stuck is not None:
         yield "Stalled", "True", "CompensationFailed", stall_words(stuck)
@@ -85,9 +107,9 @@ def _judge(program: Program, state: State) -> Iterator[tuple[str, str, str, str]
     waits = "" if run.is_finished else waiting_words(state)
     yield "Reconciling", "False" if run.is_finished or stuck or child else "True", "Waiting" if waits else phase, waits
     if run.suspended_at is not None:
-        yield "Suspended", "True", "SuspendRequested", "spec.suspend is true; set it to false to go on"
+        yield "Suspended", plain["Suspended"], "SuspendRequested", "spec.suspend is true; set it to false to go on"
     else:
-        yield "Suspended", "False", "NotSuspended", ""
+        yield "Suspended", plain["Suspended"], "NotSuspended", ""
 
 
 def _what_now(program: Program, state: State) -> str:

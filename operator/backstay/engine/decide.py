@@ -27,7 +27,7 @@ from typing import Any
 
 from backstay.api.validate import check_parameters
 from backstay.engine import finishing, replays, requests, transactions, uncaught
-from backstay.engine.compensation import cut_off, left, to_undo, why_left
+from backstay.engine.compensation import cut_off, has_begun, left, to_undo, why_left
 from backstay.engine.lifecycle import advance, advance_undoing, finish_begun, stop, tell_left
 from backstay.engine.lifecycle.ending import ABANDONED
 from backstay.engine.model import Decision, Fault, Identity, Json, Observations, Phase, State, StepRecord
@@ -299,11 +299,17 @@ def _advance_stopping(turn: Turn) -> None:
             return
     if turn.run.result is Phase.SUCCEEDED and not finish_begun(turn):
         return
-    if turn.run.compensate and to_undo(turn.program, turn):
+    if pending := _pending(turn):
         deadline = turn.now + turn.program.spec.compensation_timeout
-        turn.change_run("RunCompensating", phase=Phase.COMPENSATING, deadline_at=deadline, reason=_names_of(to_undo(turn.program, turn)))
+        turn.change_run("RunCompensating", phase=Phase.COMPENSATING, deadline_at=deadline, reason=_names_of(pending))
         return
     _finish(turn, "")
+
+
+def _pending(turn: Turn) -> list[StepRecord]:
+    """Return the steps that are undone before the run ends: those that are being undone already also where all else is to stay as it is."""
+    found = to_undo(turn.program, turn)
+    return found if turn.run.compensate else [record for record in found if has_begun(turn, record)]
 
 
 def _advance_compensating(turn: Turn) -> None:
@@ -313,7 +319,7 @@ def _advance_compensating(turn: Turn) -> None:
     if is_terminating(turn.observations):
         _let_go(turn, NAMESPACE_GOES)
         return
-    if advance_undoing(turn):
+    if advance_undoing(turn) if turn.run.compensate else finish_begun(turn):
         _finish_undoing(turn)
 
 
@@ -322,7 +328,8 @@ def _finish_undoing(turn: Turn) -> None:
     words = ", ".join(f"{record.path} ({why_left(turn, record)})" for record in left(turn.program, turn)[:MOST_NAMED])
     if words and (changes := _instead_of_compensated(turn, f"not undone: {words}")):
         turn.change_run("CompensationAbandoned", reason=f"not undone: {words}", **changes)
-    _finish(turn, f"not undone: {words}" if words else "all completed steps are undone")
+    done = "all completed steps are undone" if turn.run.compensate else "what was being undone is undone; nothing else is"
+    _finish(turn, f"not undone: {words}" if words else done)
 
 
 def _why_let_go(turn: Turn) -> str:

@@ -134,6 +134,21 @@ def _stray_children(observations: Observations, wanted: set[str]) -> Iterator[Ef
             yield CancelRun(child.name, child.uid, "no step of its caller waits for it")
 
 
+def given_up_unseen(before: State, after: State, observations: Observations) -> list[str]:
+    """Return the Jobs of attempts that a decision ends, or goes on without, although nothing was ever seen of them: not that they are there, not
+    that they are gone, and not that they were refused."""
+    known = observations.jobs.keys() | observations.vanished | observations.refused.keys()
+    found: list[str] = []
+    for path, record in before.steps.items():
+        is_open = record.phase in (Phase.RUNNING, Phase.STOPPING)
+        if record.job is None or record.job in known or not is_open:
+            continue
+        later = after.steps.get(path)
+        if later is None or (later.phase, later.job) != (record.phase, record.job):
+            found.append(record.job)
+    return found
+
+
 def may_be_undone_yet(state: State, observations: Observations) -> bool:
     """Tell whether a run has succeeded as the child of one that goes on: that one may have it undone yet, so its finalizer stays."""
     return observations.is_kept and state.run.phase is Phase.SUCCEEDED and not observations.wish.release

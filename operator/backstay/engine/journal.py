@@ -201,11 +201,11 @@ def _exactly(shown: State, window: Window, base: State) -> State:
 def _compare(shown: State, window: Window, folded: State) -> None:
     if window.head != folded.head:
         raise TamperedState("the journal does not end in the hash that seals it")
-    if shown.run != folded.run:
-        names = [name for name in RunRecord.__slots__ if getattr(shown.run, name) != getattr(folded.run, name)]
+    if names := codec.unlike(shown.run, folded.run):
         raise TamperedState(f"the run's {', '.join(names)} is not what its journal says")
     for path, record in shown.steps.items():
-        if folded.steps.get(path) != record:
+        known = folded.steps.get(path)
+        if known is None or codec.unlike(record, known):
             raise TamperedState(f"step {path} is not what its journal says")
     if len(shown.steps) + window.omitted != len(folded.steps):
         told = f"it shows {len(shown.steps)} steps and leaves out {window.omitted}; its journal tells of {len(folded.steps)}"
@@ -231,8 +231,8 @@ def _check_newest(entries: Sequence[Entry], state: State) -> None:
         found = codec.changes_to_json(kind, {name: getattr(record, name) for name in kind.__slots__})
         for key, value in changes.items():
             added = key in MERGED
-            differs = any((found[key] or {}).get(name) != item for name, item in value.items()) if added else found.get(key) != value
-            if differs:
+            shown = {name: (found[key] or {}).get(name) for name in value} if added else found.get(key)
+            if not codec.alike(shown, value):
                 raise TamperedState(f"{path or 'the run'}: {key} is not what its journal says")
 
 

@@ -80,11 +80,12 @@ def needs_look(job: SeenJob, pods: Sequence[SeenPod]) -> bool:
     """Tell whether a Job has ended and the pod that ended it is not in the picture.
 
     The two informers know nothing of each other: the Job's end may be seen before its pod's. Deciding then would lose the
-    output, so `executors.job.look` asks the API server first. A Job that ran out of time has had its pods deleted.
+    output, so `executors.job.look` asks the API server first. A Job that ran out of time has had its pods deleted. A pod that was lost is no
+    reason for a Job to have failed: another one followed it.
     """
     if job.state is JobState.ACTIVE or job.reason == "DeadlineExceeded":
         return False
-    return not any(pod.succeeded if job.state is JobState.SUCCEEDED else pod.failed for pod in _own(job, pods))
+    return not any(pod.succeeded if job.state is JobState.SUCCEEDED else pod.failed and pod.lost is None for pod in _own(job, pods))
 
 
 def _own(job: SeenJob, pods: Sequence[SeenPod]) -> list[SeenPod]:

@@ -34,7 +34,7 @@ class SeenJob:
     """Whether its controller says that a pod of it is there, or was."""
     suspended: bool = False
     deleting: bool = False
-    noticed_at: float = field(default_factory=time.monotonic, compare=False)
+    noticed_at: float = field(default_factory=lambda: time.monotonic(), compare=False)
     """When this was seen, by this machine's clock: that of the API server may show another time."""
 
 

@@ -1,4 +1,4 @@
-"""What kopf runs: its settings, and the handlers for runs and workflows."""
+"""What kopf runs: its settings, and the handlers for Workflows. Runs have an informer of their own (`runtime/runs.py`), as Jobs and Pods do."""
 
 import logging
 from collections.abc import Iterator
@@ -13,15 +13,13 @@ from backstay.handlers.storages import DiffBase, Progress
 from backstay.handlers.workflows import Judge
 from backstay.kube.client import Client
 from backstay.kube.login import Login
-from backstay.names import GROUP, RUNS, VERSION, WORKFLOWS
+from backstay.names import GROUP, VERSION, WORKFLOWS
+from backstay.observe.health import Health
 from backstay.observe.metrics import Metrics
 from backstay.runtime.operator import Operator
 from backstay.settings import Settings
 
 log = logging.getLogger(__name__)
-
-UNFINISHED = ",".join(f"status.phase!={phase}" for phase in ("Succeeded", "Failed", "Cancelled", "Compensated"))
-"""Finished runs cost the operator nothing: the server leaves them out (CRD selectableFields, stable since Kubernetes 1.32)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,6 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
-    settings.watching.field_selectors[GROUP, RUNS] = UNFINISHED
     settings.persistence.diffbase_storage = DiffBase()
     settings.persistence.progress_storage = Progress()
     settings.persistence.finalizer = f"{GROUP}/kopf"
@@ -55,12 +52,13 @@ def configure(settings: kopf.OperatorSettings) -> None:
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
 
 
-def registry_for(client: Client, access: Login, own: Settings, metrics: Metrics) -> kopf.OperatorRegistry:
+def registry_for(client: Client, access: Login, own: Settings, metrics: Metrics, health: Health) -> kopf.OperatorRegistry:
     """Return kopf's registry with our handlers, which feed an operator that lives as long as kopf's loop does."""
     registry = kopf.OperatorRegistry()
     login.register(registry, access)
-    operator = Operator(client, own, metrics)
-    judge = Judge(client)
+    operator = Operator(client, own, metrics, health)
+    judge = Judge(client, operator.shards)
+    operator.when_gained(judge.look_at_all)
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -73,10 +71,6 @@ def registry_for(client: Client, access: Login, own: Settings, metrics: Metrics)
     async def stop(**_: Any) -> None:
         await operator.stop()
         await client.__aexit__(None, None, None)
-
-    @kopf.on.event(GROUP, VERSION, RUNS, registry=registry)
-    async def run_seen(type: str | None, body: kopf.Body, **_: Any) -> None:
-        operator.run_seen(type, dict(body))
 
     @kopf.on.event(GROUP, VERSION, WORKFLOWS, registry=registry)
     async def workflow_seen(type: str | None, body: kopf.Body, **_: Any) -> None:

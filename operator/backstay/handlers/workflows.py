@@ -15,6 +15,7 @@ from backstay.errors import AlreadyExists, ApiError, Conflict, InvalidDefinition
 from backstay.kube import resources
 from backstay.kube.client import Client
 from backstay.names import LABEL_MANAGED_BY, LABEL_WORKFLOW, MANAGER, digest, label_value
+from backstay.runtime.ownership import ALONE, Ownership
 from backstay.runtime.patch import status_patch
 from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.reconciler import utc_now
@@ -35,9 +36,9 @@ class Judge:
     right to it, and a Workflow that was copied with the annotation would never be looked at.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, shards: Ownership = ALONE) -> None:
         self._client = client
-        self._queue = KeyedQueue()
+        self._queue = KeyedQueue(owns=lambda key: shards.owns_name(key.namespace, key.name))
         self._newest: dict[Key, Mapping[str, Any]] = {}
         self._judged: dict[Key, int] = {}
         """The generation that this process has judged."""
@@ -57,6 +58,12 @@ class Judge:
         self._newest[key] = workflow
         if not self._is_judged(key):
             self._queue.wake(key)
+
+    def look_at_all(self) -> None:
+        """Workflows are ours to judge that were another process's before, or nobody's."""
+        for key in self._newest:
+            if not self._is_judged(key):
+                self._queue.wake(key)
 
     def _is_judged(self, key: Key) -> bool:
         workflow = self._newest[key]

@@ -15,6 +15,7 @@ import orjson
 
 from backstay import __version__, errors, names
 from backstay.kube import answers
+from backstay.kube.limiter import Limiter
 from backstay.kube.login import Access, Login, find_login
 from backstay.kube.resources import SERVICE_ACCOUNTS, Resource
 from backstay.kube.transport import CallHook, Impersonation, Request, Transport
@@ -104,6 +105,15 @@ class Client:
     @calls.setter
     def calls(self, hook: CallHook) -> None:
         self._transport.calls = hook
+
+    @property
+    def limiter(self) -> Limiter | None:
+        """What holds requests back, those of all its impersonations too; set it to have it so."""
+        return self._transport.limiter
+
+    @limiter.setter
+    def limiter(self, limiter: Limiter | None) -> None:
+        self._transport.limiter = limiter
 
     # -------------------------------------------------------------------------------------------------------- objects
 

@@ -11,6 +11,7 @@ It never dies of an API error: it waits, longer each time, and tries again. A wa
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Final, Generic, TypeVar
@@ -27,6 +28,7 @@ T = TypeVar("T", bound=Seen)
 
 WATCH_SECONDS: Final = 30
 """How long a watch lasts; beginning anew costs one request. A watch that stalls is noticed after this and the client's slack."""
+_EXPECTED: Final = 1000
 _SHORT_SECONDS: Final = 1.0
 """A watch that ends sooner than this without a word is no success, and is not begun again at once."""
 
@@ -70,8 +72,14 @@ class Informer(Generic[T]):
         self._newest = 0
         """The newest version that the server ever told of the collection."""
         self._backoff = Backoff()
-        self._heard_at = time.monotonic()
+        self._heard_at = self._turned_at = time.monotonic()
         self._complaint = ""
+        self.lagged: Callable[[float], None] = _unheard
+        """Told how many seconds after a write of our own the watch has told of it; set it to count them."""
+        self.passed: Callable[[Object], None] = _unnoticed
+        """Told the last manifest of an object that is gone and was of no interest any more; set it to hear of these, too."""
+        self._expected: deque[tuple[int, float]] = deque(maxlen=_EXPECTED)
+        """Versions that we wrote and the watch has not reached, and since when."""
 
     def __len__(self) -> int:
         return len(self._store)
@@ -80,6 +88,19 @@ class Informer(Generic[T]):
     def silence_seconds(self) -> float:
         """How long ago the server last said anything: an event, a bookmark, a list, or that a watch's time is up."""
         return time.monotonic() - self._heard_at
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long ago anything happened here at all, failures included; 0 while a pause is meant. It never grows much beyond what a watch may
+        last, whatever the server does: where it does, this has hung."""
+        return max(0.0, time.monotonic() - self._turned_at)
+
+    def expect(self, version: int) -> None:
+        """We wrote an object, which has this version now: the watch will tell of it, and how late it does is its lag."""
+        if version > self._newest:
+            self._expected.append((version, time.monotonic()))
+        else:
+            self.lagged(0.0)
 
     def get(self, namespace: str, name: str) -> T | None:
         """Return what is known of an object."""
@@ -93,9 +114,18 @@ class Informer(Generic[T]):
         """Return all that is known."""
         return tuple(self._store)
 
+    def has_reached(self, version: int) -> bool:
+        """Tell whether everything up to a version was told of: what is no newer, and is not known, is there no longer, or of no interest."""
+        return version <= self._newest
+
     def remember(self, new: T) -> None:
         """Take in at once what was just created or changed; the watch's older or equal word of it is no news then. Tells nobody."""
         self._store.put(new)
+        self.expect(new.resource_version)
+
+    def drop(self, namespace: str, name: str) -> None:
+        """Free the memory that an object takes, without a word to anybody. Later news of it is taken in again, if `trim` lets it."""
+        self._store.drop(namespace, name)
 
     def forget(self, run_uid: str) -> None:
         """Free the memory that a finished run's objects take. Later news of them is taken in again, if `trim` lets it."""
@@ -103,6 +133,7 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """Keep the picture up to date until cancelled."""
+        self._turned_at = time.monotonic()
         while True:
             try:
                 if not self._version:
@@ -114,7 +145,9 @@ class Informer(Generic[T]):
                     self._version = ""
                 self.failures += 1
                 self._complain(error)
-                await asyncio.sleep(max(self._backoff.next(), jittered(error.retry_after_seconds or 0)))
+                pause = max(self._backoff.next(), jittered(error.retry_after_seconds or 0))
+                self._turned_at = time.monotonic() + pause
+                await asyncio.sleep(pause)
 
     # ----------------------------------------------------------------------------------------------------------- list
 
@@ -126,6 +159,7 @@ class Informer(Generic[T]):
         pages = self._client.pages(self.resource, self._scope, label_selector=self._label_selector, field_selector=self._field_selector)
         async with aclosing(pages):
             async for page in pages:
+                self._turned_at = time.monotonic()
                 turned_back = turned_back or self._is_turned_back(page)
                 for item in page.items:
                     listed.add(item["metadata"]["uid"])
@@ -133,6 +167,7 @@ class Informer(Generic[T]):
         version = _number(page.resource_version)
         self._tell(self._store.sweep(listed, version, trusted=turned_back))
         self._newest = version
+        self._expected.clear()
         self._version = page.resource_version
         self.lists += 1
         self._heard()
@@ -185,6 +220,7 @@ class Informer(Generic[T]):
             raise errors.Gone(410, "Backwards", f"the server is at version {version}, and was at {self._newest} before")
         self._version = version
         self._newest = max(self._newest, _number(version))
+        self._measure_lag()
         if event == "DELETED":
             self._take_out(manifest)
         elif event != "BOOKMARK":
@@ -208,6 +244,8 @@ class Informer(Generic[T]):
             self._tell(self._store.remove(last))
         elif known is not None and known.uid == metadata.get("uid"):
             self._tell(self._store.drop(known.namespace, known.name))
+        else:
+            self.passed(manifest)
 
     def _trimmed(self, manifest: Object) -> T | None:
         try:
@@ -227,8 +265,12 @@ class Informer(Generic[T]):
     # ------------------------------------------------------------------------------------------------------- health
 
     def _heard(self) -> None:
-        self._heard_at = time.monotonic()
+        self._heard_at = self._turned_at = time.monotonic()
         self._complaint = ""
+
+    def _measure_lag(self) -> None:
+        while self._expected and self._expected[0][0] <= self._newest:
+            self.lagged(self._heard_at - self._expected.popleft()[1])
 
     def _complain(self, error: errors.ApiError) -> None:
         """Say once what is wrong, and again only after it was right; a connection that breaks once in a while is nothing to speak of."""
@@ -239,6 +281,14 @@ class Informer(Generic[T]):
         if complaint != self._complaint:
             self._complaint = complaint
             log.warning("%s cannot be watched, trying again: %s", self.resource.plural, error)
+
+
+def _unheard(seconds: float) -> None:
+    """Where nobody counts the lags."""
+
+
+def _unnoticed(manifest: Object) -> None:
+    """Where nobody asks for what was of no interest."""
 
 
 def _needs_list(error: errors.ApiError) -> bool:

@@ -77,6 +77,7 @@ def child_run(run: RunRef, caller: Mapping[str, Any], effect: CreateRun, callers
         names.ANNOTATION_PATH: effect.path,
         names.ANNOTATION_ATTEMPT: str(effect.attempt),
         names.ANNOTATION_CALLERS: " > ".join(callers),
+        names.ANNOTATION_ROOT: (caller["metadata"].get("annotations") or {}).get(names.ANNOTATION_ROOT, run.uid),
     }
     if effect.inputs.get("detached"):
         annotations[names.ANNOTATION_DETACHED] = "undo" if effect.inputs["detached"] == "undo" else "true"

@@ -22,6 +22,7 @@ from yarl import URL
 
 from backstay import errors
 from backstay.kube import answers
+from backstay.kube.limiter import Limiter
 from backstay.kube.login import Access, Login, LoginFailed
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ class Transport:
 
     def __init__(self, access: Access, login: Login | None, *, user_agent: str, timeout_seconds: float) -> None:
         self.calls: CallHook = _unheard
+        self.limiter: Limiter | None = None
+        """What holds requests back; None where they go as they come."""
         self.clock_skew_seconds: float | None = None
         """How far this machine's clock is ahead of the server's, within a second; None where no answer told."""
         self._next_date = 0.0
@@ -96,7 +99,8 @@ class Transport:
 
     async def send(self, request: Request) -> bytes:
         """Return the body of the answer. Raises ApiError of the kind that says what to do."""
-        with _Call(request, self._timeout_seconds, self.calls) as call:
+        await self._admit()
+        with _Call(request, self._timeout_seconds, self) as call:
             async with await self._respond(request, self._timeout) as response:
                 content = await response.read()
                 call.status = response.status
@@ -104,8 +108,9 @@ class Transport:
 
     async def stream(self, request: Request, limit_seconds: float | None) -> AsyncGenerator[bytes, None]:
         """Yield the lines of an answer that comes bit by bit, for at most `limit_seconds`. Raises ApiError."""
+        await self._admit()
         with _Faults(request, limit_seconds):
-            with _Call(request, limit_seconds, self.calls) as call:
+            with _Call(request, limit_seconds, self) as call:
                 response = await self._respond(request, self._limit(limit_seconds))
                 call.status = response.status
             async with response:
@@ -117,6 +122,11 @@ class Transport:
                         yield line
                 if rest:
                     yield rest
+
+    async def _admit(self) -> None:
+        """Wait until a request may be sent; `_Call` says when it is answered, and a stream's is with its first byte."""
+        if self.limiter is not None:
+            await self.limiter.admit()
 
     # --------------------------------------------------------------------------------------------------- one exchange
 
@@ -133,7 +143,10 @@ class Transport:
             if await self._log_in(access):
                 response = await self._exchange(request, limits)
         if response.status >= 300:
-            raise answers.error_of(response.status, response.headers, await response.read(), str(request))
+            error = answers.error_of(response.status, response.headers, await response.read(), str(request))
+            if isinstance(error, errors.TooManyRequests) and self.limiter is not None and not request.acting_as:
+                self.limiter.pause(error.retry_after_seconds or 0.0)
+            raise error
         return response
 
     async def _exchange(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
@@ -257,17 +270,20 @@ class _Faults:
 
 
 class _Call(_Faults):
-    """Counts a request on its way out, whatever became of it."""
+    """Counts a request on its way out, whatever became of it, and lets another go."""
 
-    __slots__ = ("_calls", "_started", "status")
+    __slots__ = ("_calls", "_limiter", "_started", "status")
 
-    def __init__(self, request: Request, limit_seconds: float | None, calls: CallHook) -> None:
+    def __init__(self, request: Request, limit_seconds: float | None, transport: Transport) -> None:
         super().__init__(request, limit_seconds)
-        self._calls = calls
+        self._calls = transport.calls
+        self._limiter = transport.limiter
         self._started = time.perf_counter()
         self.status = 0
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._limiter is not None:
+            self._limiter.left()
         if isinstance(error, errors.ApiError):
             self.status = error.status
         self._calls(self._request.verb, self._request.resource, self.status, time.perf_counter() - self._started)

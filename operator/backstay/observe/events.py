@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, Protocol
 
 from backstay import errors, names
 from backstay.kube.client import Client
+from backstay.kube.limiter import Priority, at
 from backstay.kube.manifests import RunRef
 from backstay.kube.resources import EVENTS
 
@@ -97,7 +98,7 @@ class Announcer:
         instance: str = "",
         limits: Limits | None = None,
         dropped: Callable[[str], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = lambda: time.monotonic(),  # looked up when called: a test may turn it
         now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
     ) -> None:
         """`instance` names this process (the host's name by default); `dropped` is told the cause of each loss, for metrics."""
@@ -153,10 +154,11 @@ class Announcer:
 
     async def run(self) -> None:
         """Post what is announced until cancelled."""
-        while True:
-            series = await self._next()
-            await self._bucket.take()
-            await self._write(series)
+        with at(Priority.BACKGROUND):
+            while True:
+                series = await self._next()
+                await self._bucket.take()
+                await self._write(series)
 
     async def flush(self, limit_seconds: float = 2.0) -> None:
         """Post what is still to be posted, as far as the time allows. Not while `run` runs."""

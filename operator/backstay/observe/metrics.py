@@ -6,12 +6,14 @@ minute cost the monitoring nothing. Units are base units, as Prometheus wants th
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import Final, Literal, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, Info, PlatformCollector, ProcessCollector
 
 from backstay import __version__, names
+from backstay.kube.limiter import IN_LINE, Limiter, Priority
 
 MAX_WORKFLOWS: Final = 50
 MAX_CIRCUITS: Final = 200
@@ -36,10 +38,21 @@ class Picture(Protocol):
 
     failures: int
     lists: int
+    lagged: Callable[[float], None]
 
     def __len__(self) -> int: ...
     @property
     def silence_seconds(self) -> float: ...
+
+
+class Line(Protocol):
+    """What metrics ask of the queue."""
+
+    def depth(self, priority: Priority) -> int: ...
+    def oldest_seconds(self, *priorities: Priority) -> float: ...
+    def timers(self) -> int: ...
+    def busy(self) -> int: ...
+    def longest_look_seconds(self) -> float: ...
 
 
 class Metrics:
@@ -56,6 +69,7 @@ class Metrics:
         self._define_requests()
         self._define_informers()
         self._define_slots()
+        self._define_shards()
         self._define_circuits()
         self._define_letters()
 
@@ -70,6 +84,12 @@ class Metrics:
             ["workflow"],
             registry=self.registry,
         )
+        self._vanished = Counter(
+            "backstay_runs_vanished",
+            "Runs that went before they had ended, although the finalizer held them, and left something that nobody undoes.",
+            ["workflow"],
+            registry=self.registry,
+        )
         self._run_seconds = Histogram(
             "backstay_run_duration_seconds", "From a run's start to its end.", ["phase"], buckets=_RUN, registry=self.registry
         )
@@ -78,7 +98,7 @@ class Metrics:
         )
         self._step_to_step = Histogram(
             "backstay_step_to_step_seconds",
-            "From the end of an attempt's pod to the creation of the next Job: what the operator adds to a workflow.",
+            "From the news that a step has ended to the creation of the next Job: what the operator adds to a workflow.",
             buckets=_STEP,
             registry=self.registry,
         )
@@ -88,8 +108,31 @@ class Metrics:
             "backstay_pass_seconds", "How long the parts of a pass over a run take.", ["part"], buckets=_FAST, registry=self.registry
         )
         self._failed_passes = Counter("backstay_passes_failed", "Passes that ended in an error.", ["error"], registry=self.registry)
-        self._depth = Gauge("backstay_queue_depth", "Runs that wait for a pass.", registry=self.registry)
-        self._oldest = Gauge("backstay_queue_oldest_seconds", "How long the run that waits longest has waited.", registry=self.registry)
+        self._depth = Gauge("backstay_queue_depth", "Runs that wait for a pass, by priority.", ["priority"], registry=self.registry)
+        self._oldest = Gauge(
+            "backstay_queue_oldest_seconds",
+            "How long the run that waits longest for a pass has waited, by priority.",
+            ["priority"],
+            registry=self.registry,
+        )
+        self._queue_wait = Histogram(
+            "backstay_queue_wait_seconds",
+            "From the news about a run until a pass over it begins, by priority.",
+            ["priority"],
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self._queue_waits = {priority: self._queue_wait.labels(_word(priority)) for priority in IN_LINE}
+        self._busy = Gauge("backstay_passes_under_way", "Passes that go on.", registry=self.registry)
+        self._longest = Gauge(
+            "backstay_pass_longest_seconds", "How long the pass that has gone on for longest has done so.", registry=self.registry
+        )
+        self._late = Histogram(
+            "backstay_loop_late_seconds",
+            "How late timers of the event loop are: what everything that the operator does waits for.",
+            buckets=_FAST,
+            registry=self.registry,
+        )
         self._timers = Gauge("backstay_timers", "Runs that are to be woken at a time.", registry=self.registry)
         self._dropped = Counter("backstay_events_dropped", "Kubernetes Events not posted, by cause.", ["cause"], registry=self.registry)
 
@@ -110,6 +153,25 @@ class Metrics:
         self._skew = Gauge(
             "backstay_clock_skew_seconds", "How far this machine's clock is ahead of the API server's.", registry=self.registry
         )
+        self._held_back = Histogram(
+            "backstay_api_wait_seconds",
+            "How long requests to the API server were held back by our own rate limit, or after a 429; those that were not do not count.",
+            ["priority"],
+            buckets=_REQUEST,
+            registry=self.registry,
+        )
+        self._held_backs = {priority: self._held_back.labels(_word(priority)) for priority in IN_LINE}
+        self._in_line = Gauge(
+            "backstay_api_waiting", "Requests to the API server that are held back, by priority.", ["priority"], registry=self.registry
+        )
+        self._pauses = Counter(
+            "backstay_api_pauses", "How often all requests had to pause, since the API server had answered 429.", registry=self.registry
+        )
+        self._at_once = Gauge(
+            "backstay_api_at_once_limit",
+            "How many requests may be under way at a time since the API server has answered 429; 0 where there is no such limit.",
+            registry=self.registry,
+        )
         self._known_requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def _define_informers(self) -> None:
@@ -122,6 +184,13 @@ class Metrics:
             "backstay_informer_lists",
             "Lists since the start: one an informer, and one more for every gap.",
             ["resource"],
+            registry=self.registry,
+        )
+        self._lag = Histogram(
+            "backstay_informer_lag_seconds",
+            "How long after a write of our own the watch has told of it.",
+            ["resource"],
+            buckets=_FAST,
             registry=self.registry,
         )
         self._failures = Gauge("backstay_informer_failures", "Lists and watches that failed.", ["resource"], registry=self.registry)
@@ -175,12 +244,16 @@ class Metrics:
         """Count a run whose compensation was given up."""
         self._abandoned.labels(self._workflow(workflow)).inc()
 
+    def run_vanished(self, workflow: str) -> None:
+        """Count a run that went before it had ended, and left something behind."""
+        self._vanished.labels(self._workflow(workflow)).inc()
+
     def step_finished(self, kind: str, phase: str) -> None:
         """Count a step that ended."""
         self._steps.labels(kind, phase).inc()
 
     def step_to_step(self, seconds: float) -> None:
-        """Count how long after the end of one attempt the next Job was created."""
+        """Count how long after the news that a step has ended the next Job was created."""
         self._step_to_step.observe(seconds)
 
     def _workflow(self, workflow: str) -> str:
@@ -214,11 +287,37 @@ class Metrics:
         """Count a Kubernetes Event that was not posted."""
         self._dropped.labels(cause).inc()
 
-    def watch_queue(self, depth: Callable[[], float], oldest_seconds: Callable[[], float], timers: Callable[[], float]) -> None:
+    def watch_queue(self, queue: Line) -> None:
         """Ask the queue whenever metrics are read."""
-        self._depth.set_function(depth)
-        self._oldest.set_function(oldest_seconds)
-        self._timers.set_function(timers)
+        for priority in IN_LINE:
+            self._depth.labels(_word(priority)).set_function(partial(queue.depth, priority))
+            self._oldest.labels(_word(priority)).set_function(partial(queue.oldest_seconds, priority))
+        self._timers.set_function(queue.timers)
+        self._busy.set_function(queue.busy)
+        self._longest.set_function(queue.longest_look_seconds)
+
+    def queue_waited(self, priority: Priority, seconds: float) -> None:
+        """Count how long a run was ready before a worker took it."""
+        self._queue_waits[priority].observe(seconds)
+
+    def loop_late(self, seconds: float) -> None:
+        """Count how late the event loop was."""
+        self._late.observe(seconds)
+
+    # --------------------------------------------------------------------------------------------------------- shards
+
+    def _define_shards(self) -> None:
+        self._leader = Gauge(
+            "backstay_leader",
+            "1 on the process that holds the Lease of the first shard: the one that works, where there is a single shard.",
+            registry=self.registry,
+        )
+        self._shards_held = Gauge("backstay_shards_held", "Shards that this process holds the Lease of.", registry=self.registry)
+
+    def watch_shards(self, is_first: Callable[[], bool], held: Callable[[], int]) -> None:
+        """Ask what this process works on whenever metrics are read."""
+        self._leader.set_function(lambda: float(is_first()))
+        self._shards_held.set_function(lambda: float(held()))
 
     # --------------------------------------------------------------------------------------------------- dead letters
 
@@ -292,6 +391,20 @@ class Metrics:
         known[0].inc()
         known[1].observe(seconds)
 
+    def request_waited(self, priority: Priority, seconds: float) -> None:
+        """Count how long a request was held back: the hook of `kube.limiter.Limiter`."""
+        self._held_backs[priority].observe(seconds)
+
+    def requests_paused(self) -> None:
+        """Count that all requests had to pause: the other hook of `kube.limiter.Limiter`."""
+        self._pauses.inc()
+
+    def watch_limiter(self, limiter: Limiter) -> None:
+        """Ask what holds requests back whenever metrics are read."""
+        for priority in IN_LINE:
+            self._in_line.labels(_word(priority)).set_function(partial(limiter.waiting, priority))
+        self._at_once.set_function(limiter.at_once)
+
     def watch_clock(self, skew_seconds: Callable[[], float | None]) -> None:
         """Ask how far the clocks are apart whenever metrics are read."""
         self._skew.set_function(lambda: skew_seconds() or 0.0)
@@ -300,7 +413,13 @@ class Metrics:
         """Ask an informer whenever metrics are read. Several of one resource, a namespace each, are added up; the longest silence counts."""
         pictures = self._pictures.setdefault(resource, [])
         pictures.append(picture)
+        picture.lagged = self._lag.labels(resource).observe
         self._objects.labels(resource).set_function(lambda: sum(map(len, pictures)))
         self._silence.labels(resource).set_function(lambda: max(one.silence_seconds for one in pictures))
         self._lists.labels(resource).set_function(lambda: sum(one.lists for one in pictures))
         self._failures.labels(resource).set_function(lambda: sum(one.failures for one in pictures))
+
+
+def _word(priority: Priority) -> str:
+    """Return a priority as labels have it."""
+    return priority.name.lower()

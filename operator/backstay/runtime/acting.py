@@ -188,7 +188,7 @@ class Actor:
         meta = known.run["metadata"]
         body: dict[str, Any] = {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": finalizers}}
         written = await self._client.patch(resources.RUNS, meta["namespace"], meta["name"], body)
-        self._store.remember(written)
+        self._queue.wake(self._store.remember(written))
 
 
 def _others(known: Known) -> list[str]:

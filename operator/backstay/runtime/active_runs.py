@@ -1,8 +1,9 @@
 """How many runs go on at the same time in a namespace, and in the whole installation: counted in memory, no write for it.
 
-What is promised: one operator never lets more runs begin than are allowed, also right after it has started, because nothing begins under a
-limit until every run has been counted once. Two operators that are alive for a moment (a node that was lost comes back) may each let some
-begin; what is over the limit then ends by itself. A run that another waits for counts, and never waits: its caller would wait for ever.
+What is promised: never more runs begin than are allowed, also right after a start, because nothing begins under a limit until every run has
+been counted once. Of several processes the one that holds the first shard lets runs begin (`shards.py`); one that was cut off and has not
+noticed yet may let some begin, and what is over the limit then ends by itself. A run that another waits for counts, and never waits: its
+caller would wait for ever.
 """
 
 import asyncio
@@ -74,18 +75,27 @@ class ActiveRuns:
         self._set_timer()
         return self._told.get(claim.id, LockFact())
 
+    def disown(self, key: Key, *, has_begun: bool) -> None:
+        """Another process looks at a run from now on. It counts for as long as it goes on, and only that process may let it begin."""
+        self._leave(key)
+        if not has_begun:
+            self._active.get(key.namespace, set()).discard(key)
+
     def forget(self, key: Key) -> None:
         """A run has ended, is gone, or does not want to begin for now."""
-        id_ = f"{key.uid}/"
-        self._lines.remove(id_)
-        self._keys.pop(id_, None)
-        self._told.pop(id_, None)
+        self._leave(key)
         active = self._active.get(key.namespace)
         if active is not None and key in active:
             active.discard(key)
             if not active:
                 del self._active[key.namespace]
             self._let()
+
+    def _leave(self, key: Key) -> None:
+        id_ = f"{key.uid}/"
+        self._lines.remove(id_)
+        self._keys.pop(id_, None)
+        self._told.pop(id_, None)
 
     def counts(self) -> tuple[int, int]:
         """Return how many go on and how many wait."""

@@ -36,7 +36,7 @@ from backstay.runtime.programs import Programs, Resolution
 from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.semaphores import Semaphores
 from backstay.runtime.store import Known, RunStore
-from backstay.runtime.view import Object, identity_of, key_of, priority_of, wish_of, workflow_of
+from backstay.runtime.view import Object, has_begun, identity_of, key_of, priority_of, wish_of, workflow_of
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +124,13 @@ class Admission:
         """A run is finished or gone: what it holds is given back."""
         self._stand_back(key)
         self.semaphores.forget(key.uid)
+        self.introduced.discard(key.uid)
+
+    def disown(self, key: Key) -> None:
+        """Another process looks at a run from now on: what it holds stays its own."""
+        known = self.store.get(key)
+        self.active.disown(key, has_begun=known is not None and has_begun(known.run))
+        self.semaphores.disown(key.uid)
         self.introduced.discard(key.uid)
 
     def workflow_changed(self, workflow: Object, before: Object | None) -> None:

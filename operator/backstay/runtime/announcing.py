@@ -139,6 +139,13 @@ class Announcer:
         log.error("%s: %s", key_of(run), fault.detail)
         self._events.announce(ref_of(run), "Warning", fault.type, fault.detail)
 
+    def vanished(self, run: Object, left: str) -> None:
+        """Tell that a run went that had not ended, and what it leaves behind: nobody else will ever know."""
+        words = f"the run is gone although it had not ended: its finalizer was taken off by hand, or it was deleted while that was put on; {left}"
+        log.error("%s (UID %s): %s", key_of(run), run["metadata"]["uid"], words)
+        self._metrics.run_vanished(workflow_of(run))
+        self._events.announce(ref_of(run), "Warning", "RunVanished", words)
+
     def bug(self, run: Object, error: Exception) -> None:
         """Tell that the operator itself failed on a run; the log has the details."""
         words = (

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from backstay.engine import bounds, journal
-from backstay.engine.model import State
+from backstay.engine.model import Entry, State
 from backstay.errors import (
     AlreadyExists,
     ApiError,
@@ -75,7 +75,7 @@ class Archive:
             raise Conflict(409, "Conflict", f"WorkflowJournal {name} was there and was deleted just now")
         part = journals.part_of(found)
         known = journal.window_of({"journal": {"entries": list(written), "archived": part.first - 1}}).entries
-        if part.run_uid != run.uid or part.entries[: len(known)] != known[: len(part.entries)]:
+        if part.run_uid != run.uid or _seals(part.entries[: len(known)]) != _seals(known[: len(part.entries)]):
             raise ArchiveIncomplete(f"WorkflowJournal {name} holds other entries than those that are to be moved to it")
         if part.last > known[-1].sequence:
             raise Overtaken(
@@ -139,6 +139,10 @@ class Archive:
         if others:
             words += f"; there are some of a run of this name with the UID {', '.join(others)}: this one is a copy, restored under a UID of its own"
         return words
+
+
+def _seals(entries: Sequence[Entry]) -> list[str]:
+    return [journal.hash_of(entry) for entry in entries]
 
 
 def _add(found: journal.Fold, part: Part, last: int) -> None:

@@ -14,6 +14,7 @@ from backstay.engine.model import CallFact, CallState, Fault, StartCall
 from backstay.executors.calls import CallContext, Execute
 from backstay.executors.kinds import EXECUTORS, LIMIT_THEMSELVES
 from backstay.kube.client import Client
+from backstay.kube.limiter import Priority, at
 from backstay.kube.manifests import RunRef
 from backstay.settings import Settings
 
@@ -39,6 +40,8 @@ class Calls:
     settings: Settings
     wake: Callable[[str], object]
     executors: Mapping[str, Execute] = field(default_factory=lambda: EXECUTORS)
+    owns_uid: Callable[[str], bool] = lambda _: True
+    """Whether a run's call may begin here, now: it may have waited long for its turn."""
     _made: dict[str, dict[str, _Made]] = field(default_factory=dict)
     _room: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
@@ -52,7 +55,8 @@ class Calls:
         if call.name in calls:
             return
         made = calls[call.name] = _Made(CallFact(call.name))
-        made.task = asyncio.get_running_loop().create_task(self._make(run, call, made), name=f"backstay call {call.name}")
+        with at(Priority.RUNNING):  # it is part of a run that has begun, also where the look that makes it was its first
+            made.task = asyncio.get_running_loop().create_task(self._make(run, call, made), name=f"backstay call {call.name}")
 
     def stop(self, run_uid: str, name: str) -> None:
         """End a call, if it goes on, and forget it."""
@@ -84,6 +88,9 @@ class Calls:
                 self.wake(run.uid)
 
         async with self._room_of(call.kind):
+            if not self.owns_uid(run.uid):
+                self._made.get(run.uid, {}).pop(call.name, None)
+                return
             try:
                 made.fact = await self.executors[call.kind](CallContext(self.client, run, self.settings, waits), call)
             except Exception as error:

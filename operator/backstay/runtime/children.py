@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from backstay.engine.model import CancelRun, CreateRun, Phase, RunFact, State, StepRecord, UndoRun
+from backstay.engine.model import CancelRun, CreateRun, RunFact, State, StepRecord, UndoRun
 from backstay.engine.steps.workflow import UNDO, title_of
 from backstay.executors import child_run
 from backstay.kube.client import Client
@@ -41,7 +41,7 @@ class Children:
     async def of(self, run: Object, state: State) -> dict[str, RunFact]:
         """Return what is seen of a run's children: of those that go on, and of those that a step waits for. Raises ApiError."""
         uid = run["metadata"]["uid"]
-        wanted = {record.child: record for record in state.steps.values() if record.child is not None and not record.has_ended}
+        wanted = _awaited(state)
         known = self._facts.get(uid, {})
         for name, record in wanted.items():
             if name not in known:
@@ -51,11 +51,18 @@ class Children:
             del known[name]
         return dict(known)
 
+    def lacks(self, run: Object, state: State) -> bool:
+        """Tell whether a step waits for a child that nobody has told of: what it wants in the world is known only when that was asked for."""
+        known = self._facts.get(run["metadata"]["uid"], {})
+        return any(name not in known for name in _awaited(state))
+
     async def _ask(self, run: Object, record: StepRecord) -> None:
         """Ask the API server for a child that nobody has told of; its own look then says how it stands."""
         meta = run["metadata"]
         name = str(record.child)
         found = await child_run.find(self._client, meta["namespace"], name)
+        if name in self._facts.get(meta["uid"], {}):
+            return  # it was looked at while the server was asked, and may have ended: the answer may be from before
         if found is None:
             if record.child_uid is not None or record.kind == UNDO:
                 self._note(meta["uid"], RunFact(name, record.child_uid or "", is_gone=True))
@@ -106,8 +113,8 @@ class Children:
         meta = run["metadata"]
         free = self._free.get(meta["uid"], set())
         for record in state.steps.values():
-            if record.child is None or record.kind == UNDO or record.phase is not Phase.SUCCEEDED or record.child in free:
-                continue
+            if record.child is None or record.kind == UNDO or record.child in free:
+                continue  # whatever became of the step: one that somebody else has undone, or that was let go, has a child that is kept as well
             found = await child_run.find(self._client, meta["namespace"], record.child)
             if found is not None and child_run.belongs(found, meta["uid"]) and is_finished(found) and has_finalizer(found):
                 self._wake(found)
@@ -118,7 +125,9 @@ class Children:
         """Make the child run of an attempt. Raises what `child_run.start` does."""
         callers = (*child_run.callers(run), title_of((run.get("spec") or {}).get("workflow") or {}))
         made = await child_run.start(self._client, ref_of(run), run, effect, callers)
-        self._note(run["metadata"]["uid"], _unproven(child_run.fact(made)))
+        known, fact = self._facts.get(run["metadata"]["uid"], {}).get(effect.name), _unproven(child_run.fact(made))
+        if known is None or known.uid != fact.uid:  # it may have been looked at, and have ended, before the answer came
+            self._note(run["metadata"]["uid"], fact)
         self._wake(made)
 
     async def cancel(self, run: Object, effect: CancelRun) -> None:
@@ -156,6 +165,11 @@ class Children:
         self._note(uid, fact)
         if before is None or _news(before) != _news(fact):
             self._queue.wake(key)
+
+
+def _awaited(state: State) -> dict[str, StepRecord]:
+    """Return the steps that wait for a child run, by its name."""
+    return {record.child: record for record in state.steps.values() if record.child is not None and not record.has_ended}
 
 
 def _unproven(fact: RunFact) -> RunFact:

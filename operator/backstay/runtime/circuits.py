@@ -33,6 +33,7 @@ from backstay.kube.manifests import RunRef
 from backstay.names import BREAKER
 from backstay.observe.events import Announcer as Events
 from backstay.observe.metrics import Metrics
+from backstay.runtime.ownership import ALONE, Ownership
 from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.store import RunStore
 from backstay.runtime.view import Object
@@ -86,8 +87,10 @@ class Circuits:
         events: Events,
         metrics: Metrics,
         now: Callable[[], datetime],
+        shards: Ownership = ALONE,
     ) -> None:
         self._client = client
+        self._shards = shards
         self._store = store
         self._wake = wake
         self._trouble = trouble
@@ -174,6 +177,26 @@ class Circuits:
         for path in list(self._asked.get(uid, ())):
             self.leave(uid, path)
 
+    def disown(self, uid: str) -> None:
+        """Another process looks at a run from now on: places that its probes have stay theirs."""
+        for path, place in self._asked.pop(uid, {}).items():
+            desk = self._desks.get(place)
+            if desk is not None:
+                desk.asks.pop(f"{uid}/{path}", None)
+
+    def lost(self) -> None:
+        """Runs are another's now: which probe wants its place no more is not for us to say."""
+        for desk in self._desks.values():
+            desk.gone.clear()
+
+    def look_at_all(self) -> None:
+        """Runs are ours that were not before: settle whatever they may wait for."""
+        for informer in self._informers.values():
+            for found in informer.objects():
+                self._wake_desk((found.namespace, found.name))
+        for place in self._desks:
+            self._wake_desk(place)
+
     def report(self, run: RunRef, reports: Iterable[Report]) -> None:
         """Take in what attempts came to, once that is written."""
         for report in reports:
@@ -195,8 +218,12 @@ class Circuits:
             desk.window.add(failed, now)
             if failed and not found.circuit.forced and desk.rules.is_breached(*desk.window.counts(now)):
                 self._wake_desk(place)
-            elif _is_news(desk, found, now):
+            elif self._is_to_be_shown(desk, found, now):
                 self._queue.wake_in(Key(*place, ""), desk.shown_at + SHOW_SECONDS - _loop_time())
+
+    def _is_to_be_shown(self, desk: _Desk, found: SeenBreaker, now: datetime) -> bool:
+        """Tell whether other counts are to be written than those that are: of several processes one shows what it has counted."""
+        return _is_news(desk, found, now) and self._shards.owns_name(found.namespace, found.name)
 
     # ------------------------------------------------------------------------------------------------------- desks
 
@@ -253,6 +280,8 @@ class Circuits:
 
     async def _settle_or_wait(self, key: Key) -> None:
         """Settle a desk; what the API server does not let us write is tried again, and told to those who wait."""
+        if not self._shards.is_at_work:
+            return
         place = (key.namespace, key.name)
         try:
             await self._settle(key, place)
@@ -285,7 +314,7 @@ class Circuits:
         asking = sorted((ask.probe for ask in desk.asks.values()), key=lambda probe: probe.since)
         after = settle(found.circuit, found.rules, found.wishes, desk.window, results, gone, asking, now)
         is_shown = desk.shown_at + SHOW_SECONDS > _loop_time()
-        if after != found.circuit or found.observed != found.generation or (_is_news(desk, found, now) and not is_shown):
+        if after != found.circuit or found.observed != found.generation or (self._is_to_be_shown(desk, found, now) and not is_shown):
             found = await self._write(desk, found, after, now)
         del desk.results[: len(results)]
         desk.gone -= gone
@@ -324,7 +353,7 @@ class Circuits:
         due = wakes_at(found.circuit, found.rules)
         if due is not None:
             self._queue.wake_in(key, (due - now).total_seconds() + 0.001)
-        if _is_news(desk, found, now):
+        if self._is_to_be_shown(desk, found, now):
             self._queue.wake_in(key, desk.shown_at + SHOW_SECONDS - _loop_time())
 
     # ----------------------------------------------------------------------------------------------------- telling

@@ -30,6 +30,7 @@ from backstay.names import DEAD_LETTER
 from backstay.observe.events import Announcer as Events
 from backstay.observe.metrics import Metrics
 from backstay.runtime.archive import Archive
+from backstay.runtime.ownership import ALONE, Ownership
 from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.replays import Refused, run_of
 from backstay.runtime.store import Known, RunStore
@@ -57,6 +58,7 @@ class DeadLetters:
         metrics: Metrics,
         now: Callable[[], datetime],
         ttl: timedelta,
+        shards: Ownership = ALONE,
     ) -> None:
         self._client = client
         self._store = store
@@ -66,7 +68,8 @@ class DeadLetters:
         self._metrics = metrics
         self._now = now
         self._ttl = ttl
-        self._queue = KeyedQueue()
+        self._shards = shards
+        self._queue = KeyedQueue(owns=self._owns)
         self._informers = {
             name: Informer(client, resources.DEAD_LETTERS, namespace=name or None, trim=dead_letter.seen, on_change=self._changed)
             for name in namespaces or ("",)
@@ -81,6 +84,15 @@ class DeadLetters:
         for informer in self._informers.values():
             await informer.synced.wait()
         await self._queue.serve(self._look_or_wait, WORKERS)
+
+    def look_at_all(self) -> None:
+        """Runs are ours that were not before, and their letters with them."""
+        for letter in self._all():
+            self._queue.wake(_key(letter))
+
+    def _owns(self, key: Key) -> bool:
+        letter = self._informer(key.namespace).get(key.namespace, key.name)
+        return letter is not None and self._shards.owns_uid(letter.uid_of_run)
 
     # ------------------------------------------------------------------------------------------------------- for runs
 
@@ -151,7 +163,7 @@ class DeadLetters:
     async def _look_or_wait(self, key: Key) -> None:
         """Look at a letter; what the API server does not let us do is tried again."""
         letter = self._informer(key.namespace).get(key.namespace, key.name)
-        if letter is None or letter.uid != key.uid:
+        if letter is None or letter.uid != key.uid or not self._owns(key):
             return
         try:
             await self._look(key, letter)

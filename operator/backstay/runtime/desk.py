@@ -1,7 +1,7 @@
 """A desk: what one operator knows of one Semaphore besides what stands in it. Who wants a slot, who has left, who was told what. No I/O."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -61,17 +61,24 @@ class Desk:
         return want is not None and want.run is not None
 
     def take_in(self, found: SeenSemaphore) -> None:
-        """Take in those who stand in line in the Semaphore, and have not asked here: an operator before this one has written them."""
+        """Take in those who stand in line in the Semaphore, and have not asked here: an operator before this one has written them, or one beside
+        it. They stand here for as long as they do there."""
+        standing = {claim.id for claim in found.waiting} | found.holders.keys()
+        for id_ in [id_ for id_, want in self.wanted.items() if want.run is None and id_ not in standing]:
+            del self.wanted[id_]
+            self.lines.remove(id_)
         for claim in found.waiting:
             if claim.id not in self.wanted and claim.id not in self.leaving and claim.id not in found.holders:
                 self.wanted[claim.id] = Want(claim, None)
                 self.lines.add(claim)
 
-    def due_strangers(self, found: SeenSemaphore, now: float, patience: float) -> list[Claim]:
-        """Return the holders that nobody here has asked for, and whose runs are to be read now."""
+    def due_strangers(
+        self, found: SeenSemaphore, now: float, patience: float, owns: Callable[[Claim], bool] = lambda _: True
+    ) -> list[Claim]:
+        """Return the holders that nobody here has asked for, and whose runs are to be read now. Those of another process are no strangers."""
         for id_ in [id_ for id_ in self.strangers if id_ not in found.holders or self.is_known(id_)]:
             del self.strangers[id_]
-        unknown = [claim for id_, claim in found.holders.items() if not self.is_known(id_) and id_ not in self.leaving]
+        unknown = [claim for id_, claim in found.holders.items() if not self.is_known(id_) and id_ not in self.leaving and owns(claim)]
         return [claim for claim in unknown if self.strangers.setdefault(claim.id, now + patience) <= now]
 
     def forget(self, id_: str) -> None:
@@ -81,6 +88,12 @@ class Desk:
         self.line_changed = self.line_changed or id_ in self.lines
         self.lines.remove(id_)
         self.leaving.add(id_)
+
+    def disown(self, id_: str) -> None:
+        """Another process speaks for somebody from now on: what stands in the Semaphore is all that is known here."""
+        self.wanted.pop(id_, None)
+        self.strangers.pop(id_, None)
+        self.lines.remove(id_)
 
     def line_up(self, found: SeenSemaphore, now: datetime) -> tuple[dict[str, Claim], list[str]]:
         """Return who holds a slot before anybody new gets one, and who of them stood in line here: another operator gave them theirs, or the

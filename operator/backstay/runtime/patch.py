@@ -4,9 +4,10 @@ A JSON Patch, and not a merge patch, because a merge patch cannot say null, and 
 replaces resourceVersion by the one that the decision was made on: the API server answers 409 when it is not the newest.
 """
 
-import operator
 from collections.abc import Mapping
 from typing import Any
+
+from backstay.engine.codec import alike
 
 Patch = list[dict[str, Any]]
 
@@ -21,7 +22,7 @@ def status_patch(run: Mapping[str, Any], status: Mapping[str, Any]) -> Patch:
         if name not in status:
             patch.append({"op": "remove", "path": f"/status/{name}"})
     for name, value in status.items():
-        if name in before and before[name] == value:
+        if name in before and alike(before[name], value):
             continue
         if name == "steps" and isinstance(before.get(name), list):
             patch.extend(_items("/status/steps", before[name], value))
@@ -37,7 +38,7 @@ def _items(path: str, before: list[Any], after: list[Any]) -> Patch:
     changed: Patch = [
         {"op": "replace", "path": f"{path}/{index}", "value": value}
         for index, (old, value) in enumerate(zip(before, after, strict=False))
-        if old is not value and old != value
+        if not alike(old, value)
     ]
     if len(after) < len(before) or 2 * len(changed) > len(before):
         return [{"op": "replace", "path": path, "value": after}]
@@ -47,7 +48,7 @@ def _items(path: str, before: list[Any], after: list[Any]) -> Patch:
 def _journal(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Patch:
     """Entries are added at the end; when older ones leave, or anything else has changed, all is replaced."""
     old, new = before.get("entries"), after.get("entries")
-    grown = isinstance(old, list) and isinstance(new, list) and len(old) <= len(new) and all(map(operator.eq, old, new))
+    grown = isinstance(old, list) and isinstance(new, list) and len(old) <= len(new) and all(map(alike, old, new))
     others = {key: value for key, value in before.items() if key not in ("entries", "head")}
     if not grown or others != {key: value for key, value in after.items() if key not in ("entries", "head")} or "head" not in after:
         return [{"op": "add", "path": path, "value": after}]

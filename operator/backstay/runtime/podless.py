@@ -40,11 +40,11 @@ class PodlessJobs:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    async def look(self, seen: job.SeenJob, pods: Sequence[job.SeenPod]) -> None:
-        """Find out why a Job has no pod, where it has none for some time and was not asked about just now."""
+    async def look(self, seen: job.SeenJob, pods: Sequence[job.SeenPod]) -> bool:
+        """Find out why a Job has no pod, where it has none for some time and was not asked about just now; tell whether a reason was found now."""
         if not job.is_podless(seen, pods):
             self.forget(seen.uid)
-            return
+            return False
         now = time.monotonic()
         known = self._jobs.get(seen.uid)
         if known is None:
@@ -53,11 +53,12 @@ class PodlessJobs:
             known.next_at = self._next_reading
         if now < known.next_at:
             self._wake_at(seen, known)
-            return
+            return False
         self._next_reading = now + SPACING_SECONDS
         known.next_at, known.pause = now + known.pause, min(LONGEST_PAUSE_SECONDS, known.pause * 2)
         known.fault = await self._ask(seen, pods)
         self._wake_at(seen, known)
+        return known.fault is not None
 
     def why(self, uids: Sequence[str]) -> dict[str, Fault]:
         """Return what is known, by the Jobs' UIDs."""

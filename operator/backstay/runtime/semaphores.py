@@ -7,6 +7,9 @@
 While a write is under way whatever comes is gathered for the next one, so a busy Semaphore costs about one write for each slot that changes
 hands, and fewer the busier it is. Two operators alive at once do no harm: the version lets only one of them write, and the other looks again.
 
+Several processes that share the runs (`shards.py`) keep a desk each: everyone sees the whole line, gives slots to the runs of its own shards, and
+leaves the turn of another's run to that one.
+
 Nothing leaks. A holder that no run here has asked for (its run went while no operator was there, or with force) is a stranger: after a while
 its run is read, and where that does not want the slot, it is taken off. And a step that has begun is a holder, whatever somebody did to the
 Semaphore meanwhile.
@@ -32,6 +35,7 @@ from backstay.kube.informer import Informer
 from backstay.names import workflow_semaphore
 from backstay.observe.metrics import Limit, Metrics
 from backstay.runtime.desk import Desk, Family, Want
+from backstay.runtime.ownership import ALONE, Ownership
 from backstay.runtime.queue import Key, KeyedQueue
 from backstay.runtime.store import RunStore
 from backstay.runtime.view import Object, is_finished, key_of, version_of, wish_of
@@ -67,8 +71,10 @@ class Semaphores:
         trouble: Callable[[Object, ApiError], None],
         metrics: Metrics,
         now: Callable[[], datetime],
+        shards: Ownership = ALONE,
     ) -> None:
         self._client = client
+        self._shards = shards
         self._store = store
         self._wake = wake
         self._trouble = trouble
@@ -163,6 +169,28 @@ class Semaphores:
         for path in list(self._asked.get(uid, ())):
             self.leave(uid, path)
 
+    def disown(self, uid: str) -> None:
+        """Another process looks at a run from now on: what it holds stays its own, and its place in line stands in the Semaphore."""
+        for path, place in self._asked.pop(uid, {}).items():
+            self._desks[place].disown(f"{uid}/{path}")
+
+    def lost(self) -> None:
+        """Runs are another's now: who has given a slot back, and may have one again from there, is not for us to say any more."""
+        for desk in self._desks.values():
+            desk.leaving = {id_ for id_ in desk.leaving if self._knows_as_own(id_)}
+
+    def _knows_as_own(self, id_: str) -> bool:
+        key = self._store.key_of_uid(id_.partition("/")[0])
+        return key is not None and self._shards.keeps(key)
+
+    def look_at_all(self) -> None:
+        """Runs are ours that were not before: settle whatever they may hold or want."""
+        for informer in self._informers.values():
+            for found in informer.objects():
+                self._changed(found)
+        for place in self._desks:
+            self._wake_desk(place)
+
     # ----------------------------------------------------------------------------------------------------- reading
 
     def facts(self, uid: str) -> dict[str, LockFact]:
@@ -217,6 +245,8 @@ class Semaphores:
 
     async def _settle_or_wait(self, key: Key) -> None:
         """Settle a desk; what the API server does not let us write is tried again, and told to those who wait."""
+        if not self._shards.is_at_work:
+            return
         place = (key.namespace, key.name)
         try:
             await self._settle(key, place)
@@ -272,10 +302,13 @@ class Semaphores:
     async def _recognise(self, key: Key, desk: Desk, found: SeenSemaphore) -> None:
         """Take in those who stand in the Semaphore and have not asked here; find out about holders that stay strangers."""
         desk.take_in(found)
-        for claim in desk.due_strangers(found, _loop_time(), STRANGER_SECONDS):
+        for claim in desk.due_strangers(found, _loop_time(), STRANGER_SECONDS, self._owns):
             await self._ask_after(desk, found.namespace, claim)
         if desk.strangers:
             self._queue.wake_in(key, min(desk.strangers.values()) - _loop_time() + 0.001)
+
+    def _owns(self, claim: Claim) -> bool:
+        return self._shards.owns_uid(claim.uid)
 
     async def _ask_after(self, desk: Desk, namespace: str, claim: Claim) -> bool:
         """Read the run of somebody who has not asked here, and tell whether it wants the slot; where it does not, the slot is taken away."""
@@ -343,9 +376,11 @@ class Semaphores:
     async def _next(
         self, key: Key, desk: Desk, found: SeenSemaphore, holders: Mapping[str, Claim], starts: list[Starts], now: datetime
     ) -> list[Claim]:
-        """Return who gets a slot now. Of one that is only known from the Semaphore the run is read first: it may be gone."""
+        """Return who gets a slot now. Of one that is only known from the Semaphore the run is read first: it may be gone. To the run of another
+        process that one gives its slot: it holds its place in line until then."""
         while True:
-            granted, due = desk.next(found, holders, starts, now)
+            everybody, due = desk.next(found, holders, starts, now)
+            granted = [claim for claim in everybody if desk.is_known(claim.id) or self._owns(claim)]
             unsure = [claim for claim in granted if not desk.is_known(claim.id)]
             if all([await self._ask_after(desk, found.namespace, claim) for claim in unsure]):
                 break

@@ -7,6 +7,7 @@ from backstay.api.base import parse_duration
 from backstay.engine.model import Identity, Request, Wish
 from backstay.engine.steps.workflow import title_of
 from backstay.executors import child_run
+from backstay.kube.limiter import Priority
 from backstay.kube.manifests import RunRef
 from backstay.names import ANNOTATION_RELEASE, ANNOTATION_STARTED_BY, FINALIZER
 from backstay.runtime.queue import Key
@@ -19,6 +20,14 @@ def key_of(run: Object) -> Key:
     """Return the key under which a run is queued."""
     meta = run["metadata"]
     return Key(meta["namespace"], meta["name"], meta["uid"])
+
+
+def light(run: Object) -> Object:
+    """Return a run without its `managedFields`: they are as large as all the rest, and nobody here looks at them."""
+    meta = run["metadata"]
+    if "managedFields" not in meta:
+        return run
+    return {**run, "metadata": {name: value for name, value in meta.items() if name != "managedFields"}}
 
 
 def version_of(run: Object) -> int:
@@ -108,6 +117,17 @@ def priority_of(run: Object) -> int:
     """Return a run's priority."""
     found = (run.get("spec") or {}).get("priority")
     return found if isinstance(found, int) else 0
+
+
+def has_begun(run: Object) -> bool:
+    """Tell whether the status says that the run has begun, or has ended without."""
+    return bool((run.get("status") or {}).get("startedAt")) or is_finished(run)
+
+
+def turn_of(run: Object) -> Priority:
+    """Return what goes before what: runs that have begun before those that are to. A child is work of the run that waits for it."""
+    has_begun = (run.get("status") or {}).get("startedAt") or child_run.parent_uid(run)
+    return Priority.RUNNING if has_begun else Priority.NEW
 
 
 def place(item: Object) -> tuple[str, str]:

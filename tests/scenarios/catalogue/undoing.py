@@ -244,7 +244,7 @@ SAGAS: Final[dict[str, Row]] = {
     ),
     "cancelled-and-kept": Row(
         "somebody cancels a run without undoing it (`compensate: false`)",
-        "stops what goes on, and keeps what was done",
+        "stops what goes on, brings to its end what is being undone at that moment, and keeps what was done",
         "`Cancelled`",
         "nothing",
         Scenario(
@@ -261,7 +261,7 @@ SAGAS: Final[dict[str, Row]] = {
         "the run ends as it would have",
         "nothing",
         Scenario(
-            (done("hotel", compensate={"job": shell("sleep 4")}), stop()),
+            (done("hotel", compensate={"job": shell("sleep 8")}), stop()),
             error="NoFlight",
             undone=("hotel",),
             deeds=(Deed("hotel:compensate Running", _CANCEL),),
@@ -281,7 +281,7 @@ SAGAS: Final[dict[str, Row]] = {
         "Event `StepCompensated`",
         "nothing",
         Scenario(
-            (done("hotel", compensate={"job": shell("sleep 4")}), stop()),
+            (done("hotel", compensate={"job": shell("sleep 8")}), stop()),
             goes=True,
             deeds=(Deed("hotel:compensate Running", delete="run"),),
             events={"StepCompensated": "hotel"},

@@ -147,6 +147,23 @@ KUBERNETES: Final[dict[str, Row]] = {
             _CRASHES + "test_a_status_changed_by_hand_is_restored_and_the_journal_tells",
         ),
     ),
+    "condition-edited": Row(
+        "somebody edits a condition of a run, or what its columns show, and leaves the journal as it is",
+        "puts back what was there, with one write; what was edited while no operator ran, where it is `Succeeded`, `Complete` or `Suspended`",
+        "Event and entry `StatusRestored`",
+        "see who may write statuses",
+        tests=("tests/unit/runtime/test_runs.py::test_a_condition_that_somebody_sets_by_hand_is_set_right_with_one_write_and_told_once",),
+    ),
+    "vanished": Row(
+        "somebody takes the finalizer off a run that has something to undo, and it is gone; or it is deleted while that is put on",
+        "can undo nothing any more, and tells what is left: what was done and is not undone, and what goes on",
+        "Event `RunVanished`, an error in the log, a metric with an alert",
+        "undo by hand what it names; to let a run go, use the annotation",
+        tests=(
+            "tests/unit/runtime/test_vanished.py::test_a_run_whose_finalizer_is_taken_off_by_hand_is_told_with_what_it_leaves",
+            "tests/unit/runtime/test_vanished.py::test_a_run_that_was_deleted_while_its_finalizer_was_put_on_is_told",
+        ),
+    ),
     "backup": Row(
         "the cluster goes back to a backup",
         "goes on where the backup was made; what came after is done again under the same key",

@@ -6,8 +6,9 @@ from typing import Any, cast
 import pytest
 
 from backstay import errors
-from backstay.cli.archive import NOTHING_OLDER, older_entries, whole_state
+from backstay.cli.archive import unreadable, whole_state
 from backstay.cli.reading import read_steps
+from backstay.cli.verifying import audited
 from backstay.cli.views.seen import Run
 from backstay.cli.views.story import Story, read_story, story, story_data
 from backstay.cli.views.tree import tree
@@ -40,7 +41,12 @@ def status(api: FakeApi) -> dict[str, Any]:
 async def read(api: FakeApi) -> tuple[Run, Story]:
     manifest, client = api.run() or {}, cast(Client, api)
     run = await read_steps(client, manifest)
-    return run, read_story(run, await older_entries(client, manifest))
+    try:
+        pair = await audited(client, manifest)
+    except errors.ApiError as error:
+        return run, read_story(run, None, unreadable(error))
+    assert pair is not None
+    return run, read_story(run, pair[1])
 
 
 async def test_the_tree_shows_every_step_and_the_story_tells_all_from_the_beginning(api: FakeApi) -> None:
@@ -82,11 +88,14 @@ async def test_a_journal_that_is_missing_or_changed_is_named(api: FakeApi) -> No
     api.objects["workflowjournals", "shop", first]["spec"]["entries"][1]["reason"] = "because"
     run, told = await read(api)
     assert first in " ".join(run.notes)
-    assert (told.is_sound, "NOT TO BE TRUSTED: entry 3 does not follow entry 2" in told.verdict) == (False, True)
+    assert (told.is_sound, told.verdict.startswith("NOT TO BE TRUSTED: Edited, entry 2 of ")) == (False, True)
     del api.objects["workflowjournals", "shop", first]
     run, told = await read(api)
     assert f"the entries 1 to {status(api)['journal']['archived']} of its journal are in no WorkflowJournal" in " ".join(run.notes)
     assert told.is_sound is False
+    assert (
+        texts(story(told))[0] == f"({kept['spec']['last']} older entries are missing; the story begins at entry {kept['spec']['last'] + 1})"
+    )
     api.put("workflowjournals", kept)
     assert (await read(api))[1].is_sound
 
@@ -95,4 +104,3 @@ async def test_a_run_that_shows_all_its_steps_asks_for_nothing(api: FakeApi) -> 
     small = {**(api.run() or {}), "status": {"steps": [], "journal": {"head": "", "entries": []}}}
     api.silent.add("workflowjournals")
     assert await whole_state(cast(Client, api), small) == (None, "")
-    assert await older_entries(cast(Client, api), small) == NOTHING_OLDER

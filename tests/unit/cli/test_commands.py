@@ -22,6 +22,8 @@ COMMANDS = [
     "why",
     "logs",
     "history",
+    "verify",
+    "export",
     "suspend",
     "resume",
     "cancel",

@@ -31,12 +31,14 @@ def allowing(*refused: tuple[str, str]) -> Any:
     return answer
 
 
-async def checked(api: TinyApi, namespaces: tuple[str, ...] = (), *, kinds: Any = None, version: str = "37", reviews: Any = None) -> None:
+async def checked(
+    api: TinyApi, namespaces: tuple[str, ...] = (), *, kinds: Any = None, version: str = "37", reviews: Any = None, leases_in: str = ""
+) -> None:
     api.answers("GET", "/version", reply({"major": "1", "minor": version}))
     api.answers("GET", GROUP, *(kinds or [reply(KINDS)]))
     api.answers("POST", REVIEWS, reviews or allowing())
     async with api, api.client() as client:
-        await preflight.check(client, namespaces)
+        await preflight.check(client, namespaces, leases_in)
 
 
 async def test_a_cluster_with_all_that_is_needed_is_fine() -> None:
@@ -67,6 +69,15 @@ async def test_missing_rights_are_named_by_resource_and_namespace() -> None:
     text = str(caught.value)
     assert "create, delete jobs.batch in shop; watch pods in shop; create, delete jobs.batch in billing" in text
     assert "grant them as the chart does" in text
+
+
+async def test_a_missing_right_on_leases_is_named_with_the_namespace_of_the_lease() -> None:
+    refused = allowing(("leases", "patch"))
+    with pytest.raises(
+        CommandFailed, match=r"missing are: patch leases\.coordination\.k8s\.io in ops; .* another place for its Lease with --lease"
+    ):
+        await checked(TinyApi(), ("shop",), reviews=refused, leases_in="ops")
+    await checked(TinyApi(), ("shop",), reviews=refused)
 
 
 async def test_a_server_that_cannot_say_what_is_allowed_is_trusted() -> None:

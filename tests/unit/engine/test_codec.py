@@ -10,7 +10,7 @@ from backstay.api.base import Model
 from backstay.api.run import JournalEntry, StepStatus, WorkflowRunStatus
 from backstay.api.workflow import RevisionRef
 from backstay.engine import codec
-from backstay.engine.model import Entry, RunRecord, StepRecord
+from backstay.engine.model import Entry, Fault, RunRecord, StepRecord
 from tests.support.world import World
 
 ELSEWHERE = {"revision_name", "revision_number"}
@@ -67,3 +67,30 @@ def test_numbers_are_written_as_the_api_server_gives_them_back(given: object, wr
     """Go makes no difference between 3.0 and 3: a journal that did would not fit its own hash after a restart."""
     found = codec.canonical(given)
     assert orjson.dumps(found) == orjson.dumps(written)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (True, 1, False),
+        (False, 0, False),
+        (True, 1.0, False),
+        (True, True, True),
+        (1, 1.0, True),
+        (1, 2, False),
+        ("1", 1, False),
+        (None, False, False),
+        (None, None, True),
+        ({"a": [1, {"b": True}]}, {"a": [1, {"b": 1}]}, False),
+        ({"a": [1, {"b": True}]}, {"a": [1.0, {"b": True}]}, True),
+        ({"a": None}, {}, False),
+        ([], {}, False),
+        ([0], [False], False),
+        ([1, 2], [1, 2, 3], False),
+        (Fault("Timeout", attempt=1), Fault("Timeout", attempt=True), False),
+        (Fault("Timeout", attempt=1), Fault("Timeout", attempt=1), True),
+    ],
+    ids=repr,
+)
+def test_two_values_are_alike_where_their_json_is_the_same(one: object, other: object, same: bool) -> None:
+    assert (codec.alike(one, other), codec.alike(other, one)) == (same, same)

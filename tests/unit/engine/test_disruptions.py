@@ -67,6 +67,17 @@ def test_a_job_without_a_pod_is_not_given_up_before_it_is_known_why() -> None:
     assert (world.phase, world.step("a").message) == ("Running", "Waiting for quota: exceeded quota: small, used: 5")
 
 
+def test_an_operator_that_does_not_know_yet_why_there_is_no_pod_takes_nothing_back_of_what_another_has_written() -> None:
+    """Or two of them would write against each other, without end."""
+    for told in (Fault("StartTimeout", "no pod was created", "no Event says why"), QUOTA):
+        world = World(ONE).sees("a", started=False, stuck=told)
+        before = len(world.entries)
+        world.sees("a", started=False, stuck=None, unexplained=True)
+        assert (len(world.entries), world.step("a").message) == (before, f"{told.title if told is QUOTA else told.type}: {told.detail}")
+    world.sees("a", started=True, unexplained=False)
+    assert (world.step("a").message, world.step("a").held_since) == (None, None)
+
+
 def test_timeouts_hold_also_while_a_quota_holds_a_job_back() -> None:
     two = "steps: [{name: a, job: {image: i}}, {name: b, timeout: 2m, job: {image: i}}]"
     world = World(two).obstruct(QUOTA).succeed("a").pass_time("2m")

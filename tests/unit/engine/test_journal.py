@@ -52,6 +52,14 @@ def set_output(status: dict[str, Any]) -> None:
     status["steps"][1]["outputs"] = {"id": "forged"}
 
 
+def set_true_for_one(status: dict[str, Any]) -> None:
+    status["vars"]["x"]["deep"][0] = True
+
+
+def set_one_for_true(status: dict[str, Any]) -> None:
+    status["compensate"] = 1
+
+
 def add_step(status: dict[str, Any]) -> None:
     status["steps"].append({"path": "zz", "kind": "job", "phase": "Succeeded"})
 
@@ -104,6 +112,8 @@ def no_journal(status: dict[str, Any]) -> None:
 TAMPERINGS = [
     set_phase,
     set_output,
+    set_true_for_one,
+    set_one_for_true,
     add_step,
     drop_step,
     unknown_phase,

@@ -207,3 +207,19 @@ def test_a_loop_that_undoes_what_it_tried_remembers_only_its_last_iterations() -
     world.fail("next")
     assert undone_in_order(let_undo(world))[-1] == "w[39]/a"
     assert world.phase == "Failed"
+
+
+@pytest.mark.parametrize("keeps", ["cancelled without undoing", "out of time, with onFailure.compensate: false"])
+def test_what_is_being_undone_when_a_run_ends_that_keeps_all_it_did_is_brought_to_its_end_and_nothing_else_is_undone(keeps: str) -> None:
+    wants_cancel = keeps.startswith("cancelled")
+    steps = f"[{work('a')}, {work('b')}, {{name: back, undo: {{within: b}}}}]"
+    on_failure = f"onFailure: {{compensate: {str(wants_cancel).lower()}}}"
+    world = World(f"timeout: 1h\n{on_failure}\nsteps: {steps}").succeed("a").succeed("b")
+    if wants_cancel:
+        world.wants(cancel=True, cancel_compensates=False)
+    else:
+        world.pass_time("1h")
+    assert (world.phase, world.running) == ("Compensating", ["b:compensate"])
+    world.succeed("b:compensate")
+    assert (world.phase, world.running, world.phases()["a"]) == ("Cancelled" if wants_cancel else "Failed", [], "Succeeded")
+    assert undone_in_order(world) == ["b"]

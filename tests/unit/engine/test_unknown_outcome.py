@@ -1,7 +1,7 @@
 """Work that was cut off, or that nobody answered for: it may have been done, so it is undone, and its compensation is told so."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -44,7 +44,12 @@ ENDINGS: dict[str, tuple[Any, list[str] | None]] = {
         lambda world: world.sees("a", started=False, stuck=Fault("ImagePull", detail="no such image")).wants(cancel=True),
         None,
     ),
+    "cut off while no pod was seen, and nobody knew why": (
+        lambda world: world.sees("a", started=False, stuck=Fault("StartTimeout", detail="no Event says why")).wants(cancel=True),
+        ["Unknown", "none"],
+    ),
 }
+UNSEEN: Final = {"started": False, "stuck": Fault("ImagePull", detail="no such image")}
 
 
 @pytest.mark.parametrize(("happens", "told"), ENDINGS.values(), ids=ENDINGS)
@@ -71,6 +76,19 @@ def test_an_attempt_that_was_cut_off_is_remembered_until_one_succeeds() -> None:
     world = World(spec).pass_time("61s").succeed("a", {"id": "r-2"})
     assert world.step("a").outcome is None
     assert undoing(world.fail("b")) == ["Succeeded", "r-2"]
+
+
+@pytest.mark.parametrize(
+    "turns_out",
+    [lambda world: world.succeed("a", {"id": "r-1"}), lambda world: world.sees("a", started=True, stuck=None).gone("a")],
+    ids=["it-was-done", "it-had-begun"],
+)
+def test_a_job_of_which_a_container_is_seen_only_after_it_was_cut_off_is_undone(turns_out: Any) -> None:
+    world = World(STEPS.replace("timeout: 10m", "attemptTimeout: 10s"))
+    world.stops_at_once = False
+    world.sees("a", **UNSEEN).pass_time("11s")
+    assert (world.step("a").phase, world.step("a").outcome) == ("Stopping", None)
+    assert undoing(turns_out(world)) == ["Unknown", "none"]
 
 
 def test_a_late_success_of_a_cancelled_step_is_known() -> None:

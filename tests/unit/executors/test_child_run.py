@@ -45,6 +45,7 @@ def test_a_child_run_says_whose_it_is_and_who_started_its_caller() -> None:
         names.ANNOTATION_ATTEMPT: "2",
         names.ANNOTATION_CALLERS: "order",
         names.ANNOTATION_STARTED_BY: "ada",
+        names.ANNOTATION_ROOT: "uid-1",
     }
 
 

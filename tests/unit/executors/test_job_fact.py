@@ -427,6 +427,7 @@ def test_the_facts_of_a_run_leave_out_what_only_pretends_to_be_of_it() -> None:
         (FAILED, [], True),
         (FAILED, [pod("Running", running())], True),
         (FAILED, [pod("Failed", ended(1))], False),
+        (FAILED, [pod("Failed", ended(137), **disrupted("DeletionByTaintManager"))], True),
         (job(condition="Failed", reason="DeadlineExceeded", failed=1), [], False),
     ],
 )

@@ -1,13 +1,18 @@
 """What Prometheus reads."""
 
+import asyncio
+from collections.abc import Callable
+
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from backstay import errors
+from backstay.kube.limiter import Limiter, Priority
 from backstay.kube.resources import PODS
 from backstay.observe.metrics import Metrics
 from backstay.observe.server import MetricsServer
+from backstay.runtime.queue import Key, KeyedQueue
 from tests.support.tiny_api import TinyApi, reply, status
 
 
@@ -78,25 +83,58 @@ class Picture:
 
     def __init__(self, silence_seconds: float) -> None:
         self.silence_seconds = silence_seconds
+        self.lagged: Callable[[float], None] = lambda seconds: None
 
     def __len__(self) -> int:
         return 7
 
 
-def test_queue_and_informers_are_asked_when_metrics_are_read() -> None:
+async def test_queue_informers_and_limiter_are_asked_when_metrics_are_read() -> None:
     metrics = Metrics()
-    waiting = [1, 2, 3]
-    metrics.watch_queue(lambda: len(waiting), lambda: 2.5, lambda: 4)
-    metrics.watch_informer("pods", Picture(4.5))
-    metrics.watch_informer("pods", Picture(1.5))
-    waiting.pop()
-    assert value(metrics, "backstay_queue_depth") == 2
-    assert value(metrics, "backstay_queue_oldest_seconds") == 2.5
-    assert value(metrics, "backstay_timers") == 4
+    queue, limiter = KeyedQueue(lambda key: Priority.NEW if key.name == "new" else Priority.RUNNING), Limiter()
+    metrics.watch_queue(queue)
+    metrics.watch_limiter(limiter)
+    pictures = [Picture(4.5), Picture(1.5)]
+    for picture in pictures:
+        metrics.watch_informer("pods", picture)
+    for name in ("a", "b", "new"):
+        queue.wake(Key("shop", name, name))
+    queue.wake_in(Key("shop", "later", "later"), 60)
+    await queue.get()
+    pictures[0].lagged(0.25)
+    pictures[1].lagged(0.5)
+    limiter.pause(60)
+    asked = asyncio.ensure_future(limiter.admit())
+    await asyncio.sleep(0)
+    assert value(metrics, "backstay_queue_depth", priority="running") == 1
+    assert value(metrics, "backstay_queue_depth", priority="new") == 1
+    assert value(metrics, "backstay_queue_depth", priority="background") == 0
+    assert 0 <= (value(metrics, "backstay_queue_oldest_seconds", priority="new") or 0) < 60
+    assert value(metrics, "backstay_passes_under_way") == 1
+    assert 0 <= (value(metrics, "backstay_pass_longest_seconds") or 0) < 60
+    assert value(metrics, "backstay_timers") == 1
     assert value(metrics, "backstay_informer_objects", resource="pods") == 14
     assert value(metrics, "backstay_informer_silence_seconds", resource="pods") == 4.5
     assert value(metrics, "backstay_informer_lists", resource="pods") == 2
     assert value(metrics, "backstay_informer_failures", resource="pods") == 4
+    assert value(metrics, "backstay_informer_lag_seconds_count", resource="pods") == 2
+    assert value(metrics, "backstay_informer_lag_seconds_sum", resource="pods") == 0.75
+    assert value(metrics, "backstay_api_waiting", priority="running") == 1
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+
+
+def test_waits_in_the_queue_and_before_the_api_server_are_timed_by_priority() -> None:
+    metrics = Metrics()
+    metrics.queue_waited(Priority.NEW, 0.5)
+    metrics.request_waited(Priority.BACKGROUND, 2.0)
+    metrics.requests_paused()
+    metrics.loop_late(0.01)
+    assert value(metrics, "backstay_queue_wait_seconds_sum", priority="new") == 0.5
+    assert value(metrics, "backstay_queue_wait_seconds_count", priority="running") == 0
+    assert value(metrics, "backstay_api_wait_seconds_sum", priority="background") == 2.0
+    assert value(metrics, "backstay_api_pauses_total") == 1
+    assert value(metrics, "backstay_loop_late_seconds_count") == 1
 
 
 def test_every_metric_of_ours_has_the_prefix_words_and_base_units() -> None:

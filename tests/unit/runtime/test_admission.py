@@ -384,7 +384,7 @@ async def test_after_a_start_what_goes_on_is_counted_before_anything_begins() ->
     free_run(api, "r4")
     async with operating(api, max_active_runs=1, hears=False) as operator:
         for name in ("r4", "r3", "r2"):
-            operator.run_seen(None, api.run(name) or {})
+            operator.run_seen(api.run(name) or {})
         await eventually(lambda: operator.queue.__len__() == 0)
         assert active(api) == ["r1"], "who goes on is not known yet"
         api.silent.clear()

@@ -87,6 +87,14 @@ async def test_runs_take_turns_in_the_order_in_which_they_came_and_where_there_i
     assert one(api)["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "backstay"}
 
 
+async def test_an_operator_for_one_namespace_makes_the_first_semaphore_there(caplog: pytest.LogCaptureFixture) -> None:
+    api = shop()
+    start(api, "r1")
+    async with operating(api, namespaces=("shop",)):
+        await eventually(lambda: active(api) == ["r1"] and holders(api) == ["r1"])
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_semaphore_that_somebody_made_says_how_many() -> None:
     api = shop()
     api.put("semaphores", semaphore(2))

@@ -25,17 +25,26 @@ async def history(
       backstay history order-7f2
       backstay history order-7f2 -o json | jq '.entries[] | select(.actor != "operator")'
     """
-    from backstay.cli.archive import older_entries
+    from backstay.cli.archive import unreadable
     from backstay.cli.output import print_data, print_lines
-    from backstay.cli.reading import get_run, read_steps, run_name
+    from backstay.cli.reading import get_run, run_name
+    from backstay.cli.verifying import audited
+    from backstay.cli.views.seen import read_run
     from backstay.cli.views.story import read_story, story, story_data
+    from backstay.errors import ApiError
 
     async with place.connect() as (client, namespace):
         manifest = await get_run(client, namespace, run_name(run))
-        found, older = await read_steps(client, manifest), await older_entries(client, manifest)
-    told = read_story(found, older)
+        found, trouble = None, ""
+        try:
+            if (pair := await audited(client, manifest)) is not None:
+                manifest, found = pair
+        except ApiError as error:
+            trouble = unreadable(error)
+        seen = read_run(manifest)
+    told = read_story(seen, found, trouble)
     if output is Format.TEXT:
         print_lines(story(told))
     else:
-        print_data(story_data(found, told), output)
+        print_data(story_data(seen, told), output)
     return Exit.OK if told.is_sound else Exit.FAILED

@@ -2,9 +2,10 @@
 
 import asyncio
 import errno
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -18,11 +19,14 @@ from backstay.settings import Settings
 if TYPE_CHECKING:
     import kopf
 
-    from backstay.kube.login import Login
+    from backstay.kube.login import Access, Login
+    from backstay.observe.health import Health
     from backstay.observe.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+GARBAGE_THRESHOLDS: Final = (50_000, 20, 50)
+"""So many more objects than were freed until the youngest are looked at; and how often that is, until those are that outlived it, and all."""
 STOP_SECONDS: Final = 9.0
 """It stops in about one second. Should anything hang, kopf kills the process after this: all that counts is written already."""
 
@@ -43,7 +47,13 @@ def operator(
     ] = None,
     health_port: Annotated[
         int | None,
-        typer.Option("--health-port", metavar="PORT", min=0, max=65535, help="Where /healthz is served (default: 8080); 0 for nowhere."),
+        typer.Option(
+            "--health-port", metavar="PORT", min=0, max=65535, help="Where /healthz and /readyz are (default: 8080); 0 for nowhere."
+        ),
+    ] = None,
+    lease: Annotated[
+        str | None,
+        typer.Option("--lease", metavar="NAMESPACE/NAME", help="The Lease that it works under (default: backstay, in its namespace)."),
     ] = None,
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
@@ -56,7 +66,9 @@ def operator(
 
     Each option can be given as an environment variable instead: BACKSTAY_NAMESPACES (separated by commas), BACKSTAY_LOG_FORMAT,
     BACKSTAY_LOG_LEVEL, BACKSTAY_METRICS_PORT, BACKSTAY_HEALTH_PORT; and besides BACKSTAY_BIND_ADDRESS, BACKSTAY_WORKERS,
-    BACKSTAY_SWEEP_SECONDS, BACKSTAY_MISSING_WORKFLOW_SECONDS; for limits (docs/limits.md),
+    BACKSTAY_SWEEP_SECONDS, BACKSTAY_MISSING_WORKFLOW_SECONDS, BACKSTAY_API_QPS, BACKSTAY_API_BURST; for several
+    processes that stand by for each other or share the runs (docs/high-availability.md), BACKSTAY_SHARDS, BACKSTAY_LEASE_NAMESPACE,
+    BACKSTAY_LEASE_NAME, BACKSTAY_LEASE_SECONDS and BACKSTAY_IDENTITY; for limits (docs/limits.md),
     BACKSTAY_MAX_ACTIVE_RUNS and BACKSTAY_MAX_ACTIVE_RUNS_PER_NAMESPACE; for http steps, BACKSTAY_HTTP_ALLOWED_HOSTS,
     BACKSTAY_HTTP_INTERNAL_RANGES and BACKSTAY_HTTP_CA_FILE (docs/http.md).
 
@@ -79,10 +91,25 @@ def operator(
         namespace = [before.namespace]
 
     def work() -> Exit:
-        given = {"log_format": log_format, "log_level": log_level, "metrics_port": metrics_port, "health_port": health_port}
+        given: dict[str, Any] = {
+            "log_format": log_format,
+            "log_level": log_level,
+            "metrics_port": metrics_port,
+            "health_port": health_port,
+            **_lease(lease),
+        }
         return _operate(place, _settings(namespaces=tuple(dict.fromkeys(namespace)) if namespace else None, **given))
 
     guard(work, debug=place.debug)
+
+
+def _lease(given: str | None) -> dict[str, str]:
+    if given is None:
+        return {}
+    namespace, slash, name = given.partition("/")
+    if not (namespace and slash and name):
+        raise Usage(f'--lease "{given}" is no place of a Lease', "write it as NAMESPACE/NAME")
+    return {"lease_namespace": namespace, "lease_name": name}
 
 
 def _settings(**given: Any) -> Settings:
@@ -132,16 +159,24 @@ async def _serve(settings: Settings, login: "Login") -> Exit:
     from backstay.handlers.app import registry_for
     from backstay.kube.client import Client
     from backstay.kube.login import in_cluster
+    from backstay.observe.health import Health
     from backstay.observe.metrics import Metrics
 
     access = await asyncio.to_thread(login)
+    leases_in = settings.lease_place[0] if settings.shards else ""
     async with Client(access, login) as probe:
-        await when_it_serves(lambda: check(probe, settings.namespaces), POD_PATIENCE_SECONDS if login is in_cluster else 0)
-    metrics = Metrics()
+        await when_it_serves(lambda: check(probe, settings.namespaces, leases_in), POD_PATIENCE_SECONDS if login is in_cluster else 0)
+    metrics, health = Metrics(), Health()
+    registry = registry_for(Client(access, login), login, settings, metrics, health)
     log.info("backstay %s looks after %s of %s", __version__, listed(settings.namespaces) or "all namespaces", access.server)
+    _spare_the_garbage_collector()
     try:
-        async with _metrics_server(settings, metrics):
-            await _run_kopf(settings, registry_for(Client(access, login), login, settings, metrics))
+        async with _metrics_server(settings, metrics), _health_server(settings, health):
+            try:
+                await _run_kopf(registry, settings)
+            except Exception:
+                await _say_what_went(access, login, settings)
+                raise
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
             raise
@@ -150,28 +185,65 @@ async def _serve(settings: Settings, login: "Login") -> Exit:
     return Exit.OK
 
 
+def _spare_the_garbage_collector() -> None:
+    """Look for cycles seldom, and never among what the program itself consists of.
+
+    Every object of the API is a hundred dictionaries and lists, none of them in a cycle: with Python's defaults the collector took 7 % of the
+    operator's time, and more the more runs there are, for it looks at all that is kept (docs/decisions/0028).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+
+
 @asynccontextmanager
 async def _metrics_server(settings: Settings, metrics: "Metrics") -> AsyncIterator[None]:
     if not settings.metrics_port:
         yield
         return
+    from backstay.observe import loop
     from backstay.observe.server import MetricsServer
 
     async with MetricsServer(metrics.registry, settings.bind_address, settings.metrics_port):
+        measuring = asyncio.create_task(loop.watch(metrics.loop_late), name="backstay event loop")
+        try:
+            yield
+        finally:
+            measuring.cancel()
+            await asyncio.gather(measuring, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _health_server(settings: Settings, health: "Health") -> AsyncIterator[None]:
+    if not settings.health_port:
+        yield
+        return
+    from backstay.observe.server import HealthServer
+
+    async with HealthServer(health, settings.bind_address, settings.health_port):
         yield
 
 
-async def _run_kopf(settings: Settings, registry: "kopf.OperatorRegistry") -> None:
+async def _say_what_went(access: "Access", login: "Login", settings: Settings) -> None:
+    """The operator has ended by a fault. Raise CommandFailed where that is something which must be there, and has gone meanwhile."""
+    from backstay.cli.preflight import check
+    from backstay.errors import ApiError
+    from backstay.kube.client import Client
+
+    with suppress(ApiError):
+        async with Client(access, login) as probe:
+            await check(probe, settings.namespaces)
+
+
+async def _run_kopf(registry: "kopf.OperatorRegistry", settings: Settings) -> None:
     import kopf
 
     own = kopf.OperatorSettings()
     own.process.ultimate_exiting_timeout = STOP_SECONDS
-    health = f"http://{settings.bind_address}:{settings.health_port}/healthz" if settings.health_port else None
     await kopf.operator(
         registry=registry,
         settings=own,
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
-        liveness_endpoint=health,
     )

@@ -1,18 +1,18 @@
 """The journal of a run as a story: when, what, which step, why, who."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from backstay.cli.archive import NOTHING_OLDER, Older
 from backstay.cli.views.seen import Run
-from backstay.cli.views.text import Line, Span, clean, length, line, one_line
-from backstay.engine import codec, journal
+from backstay.cli.views.text import Line, Span, clean, counted, length, line, one_line
+from backstay.cli.views.verdict import about
+from backstay.engine import codec
+from backstay.engine.audit import Audit, Subject, audit
 from backstay.engine.model import Entry
 from backstay.engine.paths import ROOT
-from backstay.errors import ArchiveNeeded, IllegalTransition, TamperedState
 
 _WORDS: Final = 400
 _KINDS: Final = {
@@ -77,7 +77,7 @@ _KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """The journal, read and verified. `dropped` counts the oldest entries that are missing, `why` says where they are."""
+    """The journal, read and verified. `dropped` counts the oldest entries that are not told, `why` says why."""
 
     entries: tuple[Entry, ...]
     dropped: int
@@ -86,56 +86,37 @@ class Story:
     why: str = "no longer kept"
 
 
-def read_story(run: Run, older: Older = NOTHING_OLDER) -> Story:
-    """Read a run's journal, and hold the status against it. `older` is what stands in WorkflowJournals."""
-    kept = run.status.get("journal")
-    given: Mapping[str, Any] = kept if isinstance(kept, Mapping) else {}
-    entries, unreadable = [], 0
-    for data in given.get("entries") or ():
-        try:
-            entries.append(codec.entry_from_json(data))
-        except (TamperedState, AttributeError):
-            unreadable += 1
-    dropped, archived = given.get("dropped") or 0, given.get("archived") or 0
-    if not isinstance(dropped, int) or not isinstance(archived, int):
-        counts = clean(f"{dropped!r} and {archived!r}", _WORDS)
-        return Story(tuple(entries), 0, f"NOT TO BE TRUSTED: the numbers of dropped and archived entries are {counts}", False)
-    if archived and older.trouble:
-        verdict, is_sound = _verdict(run, entries, dropped + archived, unreadable)
-        return Story(tuple(entries), dropped + archived, verdict, is_sound, f"not told here: {clean(older.trouble, _WORDS)}")
-    verdict, is_sound = _verdict(run, entries, dropped + archived, unreadable, older.entries)
-    return Story((*older.entries, *entries), dropped, verdict, is_sound)
+def read_story(run: Run, found: Audit | None = None, trouble: str = "") -> Story:
+    """Read a run's journal. `found` is the audit of all of it; without it there is the status alone, and `trouble` says why."""
+    if found is None:
+        found = audit(Subject(run.name, run.uid), _by_itself(run.status) if trouble else run.status)
+    untold = found.entries[0].sequence - 1 if found.entries else found.dropped
+    why = f"not told here: {clean(trouble, _WORDS)}" if trouble else "no longer kept" if found.dropped else "missing"
+    verdict, is_sound = _verdict(run, found, trouble)
+    return Story(found.entries, untold, verdict, is_sound, why)
 
 
-def _verdict(run: Run, entries: list[Entry], before: int, unreadable: int, older: Sequence[Entry] = ()) -> tuple[str, bool]:
-    if not entries and not run.state.steps and run.state.run.phase is None:
+def _by_itself(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a status with the entries that are elsewhere counted as lost."""
+    kept = dict(status.get("journal") or {})
+    elsewhere = (kept.pop("archived", 0) or 0) + (kept.get("dropped") or 0)
+    return {**status, "journal": {**kept, "dropped": elsewhere}}
+
+
+def _verdict(run: Run, found: Audit, trouble: str) -> tuple[str, bool]:
+    if found.findings:
+        first, more = found.findings[0], len(found.findings) - 1
+        also = f"; and {counted(more, 'finding')} more, which `backstay verify` names" if more else ""
+        return f"NOT TO BE TRUSTED: {about(first)}: {clean(one_line(first.message), _WORDS)}{also}", False
+    if not found.entries:
         return "nothing has happened yet", True
-    if unreadable:
-        return f"NOT TO BE TRUSTED: {unreadable:,} of the journal's entries cannot be read", False
-    if entries and entries[0].sequence != before + 1:
-        return (
-            f"NOT TO BE TRUSTED: the journal says that {before:,} entries are elsewhere, and begins with entry {entries[0].sequence:,}",
-            False,
-        )
-    is_whole = len(older) == before
-    try:
-        journal.verify(run.status, journal.fold(older) if is_whole else None)
-        if older and not is_whole:
-            journal.check_chain([*older, *entries], run.state.head)
-    except ArchiveNeeded as error:
-        return f"NOT CHECKED: {clean(one_line(str(error)), _WORDS)}", False
-    except (TamperedState, IllegalTransition, ValueError, TypeError, KeyError, AttributeError) as error:
-        return f"NOT TO BE TRUSTED: {clean(one_line(str(error)), _WORDS)}", False
-    seal = clean(run.state.head)
-    if not is_whole:
-        return (
-            f"the {len(older) + len(entries):,} newest entries form an unbroken chain that ends in the seal {seal}, and the status agrees with them",
-            True,
-        )
-    return (
-        f"the chain of all {before + len(entries):,} entries is unbroken (seal {seal}), and the status is exactly what follows from it",
-        True,
-    )
+    omitted = run.status.get("stepsOmitted")
+    if trouble and omitted:
+        return f"NOT CHECKED: the status leaves out {omitted} steps, of which only the entries tell that are not told here", False
+    count, seal = f"{len(found.entries):,}", clean(found.head)
+    if not found.is_proven:
+        return f"the {count} newest entries form an unbroken chain that ends in the seal {seal}, and the status agrees with them", True
+    return f"the chain of all {count} entries is unbroken (seal {seal}), and the status is exactly what follows from it", True
 
 
 def story(told: Story) -> list[Line]:

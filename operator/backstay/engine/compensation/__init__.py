@@ -9,6 +9,18 @@ order     which steps are independent, so that they may be undone at the same ti
 `lifecycle.undoing` carries it out; `steps.undo` is the step that undoes a part of a run while that goes on.
 """
 
-from backstay.engine.compensation.pending import Reach, Standing, cut_off, holds_something, kept, left, standing, to_undo, undone, why_left
+from backstay.engine.compensation.pending import (
+    Reach,
+    Standing,
+    cut_off,
+    has_begun,
+    holds_something,
+    kept,
+    left,
+    standing,
+    to_undo,
+    undone,
+    why_left,
+)
 
-__all__ = ["Reach", "Standing", "cut_off", "holds_something", "kept", "left", "standing", "to_undo", "undone", "why_left"]
+__all__ = ["Reach", "Standing", "cut_off", "has_begun", "holds_something", "kept", "left", "standing", "to_undo", "undone", "why_left"]

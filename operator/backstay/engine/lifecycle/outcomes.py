@@ -2,7 +2,8 @@
 
 work          may have been done                                    certainly was not
 Job           a container may have started; the Job, or its pod,    it was never made, was refused or held back; its pod could not
-              is gone before it said how it ended                   start; its container said itself that it failed
+              is gone before it said how it ended; no pod was       start, and what kept it is known; its container said itself
+              seen, and nobody knows why                            that it failed
 HTTP call     it goes on; no answer came; 502 and 504, by which a   no connection came about; any other answer
               gateway says that it had no answer
 resource      it goes on, and changes something                     it only reads or waits; the API server refused it
@@ -56,4 +57,6 @@ def _job_may_be_done(turn: Turn, record: StepRecord, fault: Fault | None) -> boo
         return False
     if fact.started or fact.state is JobState.SUCCEEDED:
         return True
-    return fact.stuck is None and (fault is None or fault.type != "StartTimeout")
+    if fault is not None and fault.type == "StartTimeout":
+        return False
+    return fact.stuck is None or fact.stuck.type == "StartTimeout"  # nothing but that no pod was seen: a watch may have fallen silent

@@ -32,7 +32,7 @@ from backstay.api.actions.job import JobAction
 from backstay.api.base import format_duration
 from backstay.api.faults import DISRUPTIONS
 from backstay.engine.lifecycle import begin_stopping, begun, fail, note_unknown, succeed, unknown, waited
-from backstay.engine.model import Fault, Hold, JobFact, JobState, Json, Phase, StepRecord
+from backstay.engine.model import UNKNOWN, Fault, Hold, JobFact, JobState, Json, Phase, StepRecord
 from backstay.engine.node import Nesting, Node
 from backstay.engine.outputs import accepted
 from backstay.engine.paths import finished_by
@@ -275,8 +275,8 @@ class Job:
         self._wake_for_timers(turn, node, record)
 
     def _waiting(self, turn: Turn, record: StepRecord, fact: JobFact | None, obstacle: Fault | None) -> dict[str, Any]:
-        """Return what changes of what it waits for. While nobody knows why there is no Job, it waits for what it did."""
-        if fact is None and obstacle is None:
+        """Return what changes of what it waits for. While nobody knows why there is no Job, or no pod yet, it waits for what it did."""
+        if obstacle is None and (fact is None or fact.unexplained):
             return {}
         words = _words_of(obstacle)
         if words and record.message and words.partition(":")[0] == record.message.partition(":")[0]:
@@ -304,6 +304,8 @@ class Job:
         if fact.state is JobState.SUCCEEDED:
             self._late_success(turn, record, fact)
             return True
+        if fact.state is JobState.ACTIVE and fact.started and record.outcome != UNKNOWN:
+            note_unknown(turn, record, "its container has started after all")
         return fact.state is JobState.FAILED
 
     def _late_success(self, turn: Turn, record: StepRecord, fact: JobFact) -> None:
@@ -312,9 +314,9 @@ class Job:
         if error is None and record.then is not Phase.FAILED:
             succeed(turn, record.path, outputs=output, job_uid=fact.uid)
         elif error is None:
-            turn.change_step(
-                "LateResult", record.path, job_uid=fact.uid, reason="it succeeded after it had timed out; that is not believed"
-            )
+            done = {} if record.outcome == UNKNOWN else unknown(turn)  # when it was cut off, nothing was seen of its container yet
+            reason = "it succeeded after it had timed out; that is not believed"
+            turn.change_step("LateResult", record.path, job_uid=fact.uid, reason=reason, **done)
 
     def outputs(self, turn: Turn, node: Node, record: StepRecord) -> Json:
         return record.outputs

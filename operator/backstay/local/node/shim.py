@@ -243,6 +243,7 @@ class Shim:
         poll = select.poll()
         for fd in (*self._streams, self._control.fileno(), wake_r.fileno()):
             poll.register(fd, select.POLLIN)
+        self._carry_out()
         while True:
             ended, status = os.waitpid(self._pid, os.WNOHANG)
             if ended:
@@ -274,10 +275,14 @@ class Shim:
             self._agent_lost = True
             self._signal(signal.SIGKILL)
             return False
-        *lines, self._received = (self._received + data).split(b"\n")
+        self._received += data
+        self._carry_out()
+        return True
+
+    def _carry_out(self) -> None:
+        *lines, self._received = self._received.split(b"\n")
         for line in lines:
             self._signal(json.loads(line)["signal"])
-        return True
 
     def _signal(self, number: int) -> None:
         send_signal(self._pid, number, group=True)
@@ -293,13 +298,14 @@ class Shim:
             stream.finish()
 
     def _first_message(self) -> dict[str, Any] | None:
-        parts: list[bytes] = []
-        while not parts or not parts[-1].endswith(b"\n"):
+        """Return what to execute. What comes with it, as a signal does where this machine is busy, is left for `_supervise`."""
+        while b"\n" not in self._received:
             data = self._hear()
             if not data:
                 return None
-            parts.append(data)
-        message: dict[str, Any] = json.loads(b"".join(parts))
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
         return message
 
     def _hear(self) -> bytes:

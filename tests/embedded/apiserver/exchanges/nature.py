@@ -26,9 +26,10 @@ _PATTERNS = (
     (re.compile(r"in record \(\d+\)"), "in record (<version>)"),
     (re.compile(r"([Rr]esource ?Version:\s+)\"?\d+\"?"), r"\1<version>"),
     (re.compile(r"(https://)?127\.0\.0\.1:\d+"), "<server>"),
+    (re.compile(r"\b\d\dy\b"), "<years>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "<time>"),
 )
-_AGE = re.compile(r"<time>|\d+[smhd](\d+[smhd])?")
+_AGE = re.compile(r"<time>|<years>|\d+[smhdy](\d+[smhd])?")
 _AGE_IN_TEXT = re.compile(r"(?<= )(<invalid>|\d{1,3}[smh](\d+[smh])?) *$", re.MULTILINE)
 
 

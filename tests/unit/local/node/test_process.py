@@ -54,6 +54,18 @@ async def test_an_end_is_told_as_a_shell_tells_it(launcher: Launcher, tmp_path: 
     assert json.loads((tmp_path / "0.exit").read_text())["exit"] == code
 
 
+async def test_a_command_that_is_stopped_before_its_shim_has_begun_ends_by_that_signal(launcher: Launcher, tmp_path: Path) -> None:
+    """The machine is busy: the shim reads the command and the signal at once."""
+    await asyncio.wait_for((await start(launcher, tmp_path, "true")).wait(), 10)
+    assert launcher._spawner is not None
+    launcher._spawner.send_signal(signal.SIGSTOP)
+    process = await start(launcher, tmp_path, "sleep", "600", number=1)
+    process.signal(signal.SIGTERM)
+    launcher._spawner.send_signal(signal.SIGCONT)
+    end = await asyncio.wait_for(process.wait(), 10)
+    assert (end.code, end.fault, end.lost) == (128 + signal.SIGTERM, "", False)
+
+
 async def test_a_signal_that_the_interpreter_ignores_still_ends_a_command(launcher: Launcher, tmp_path: Path) -> None:
     process = await start(launcher, tmp_path, "sh", "-c", "kill -PIPE $$; exit 0")
     assert (await asyncio.wait_for(process.wait(), 10)).code == 128 + signal.SIGPIPE

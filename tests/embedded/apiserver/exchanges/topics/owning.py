@@ -8,10 +8,13 @@ from tests.embedded.apiserver.widgets import widget
 
 
 def owning() -> Iterator[Exchange]:
-    for policy in ("Background", "Foreground", "Orphan"):
+    # A garbage collector that has not heard of the orphan yet leaves its owner in it: once the others, which are newer, have gone, it has.
+    for policy in ("Orphan", "Background", "Foreground"):
         owner, child = f"{policy.lower()}-owner", f"{policy.lower()}-child"
         yield post(f"an owner, {policy}", WIDGETS, widget(owner))
         yield post(f"its dependent, {policy}", MAPS, owned(child, f"an owner, {policy}", owner))
+    for policy in ("Background", "Foreground", "Orphan"):
+        owner, child = f"{policy.lower()}-owner", f"{policy.lower()}-child"
         yield delete(f"delete the owner, {policy}", f"{WIDGETS}/{owner}", {"propagationPolicy": policy})
         yield get(f"the owner goes, {policy}", f"{WIDGETS}/{owner}", until=gone)
         if policy == "Orphan":
